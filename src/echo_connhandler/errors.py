@@ -1,0 +1,41 @@
+"""All errors that handlers raise; their tree is described in the documentation."""
+
+from ._core.errors import (
+    AuthenticationError,
+    BlockedByWafError,
+    ConnectionFailedError,
+    ConnectTimeoutError,
+    ConstraintError,
+    EchoConnError,
+    HandlerClosedError,
+    InvalidRequestError,
+    MissingExtraError,
+    OutcomeUnknownError,
+    ParameterError,
+    QueryError,
+    RateLimitedError,
+    TimeoutExceededError,
+    TransferError,
+    UnexpectedContentError,
+    UnexpectedStatusError,
+)
+
+__all__ = (
+    "AuthenticationError",
+    "BlockedByWafError",
+    "ConnectTimeoutError",
+    "ConnectionFailedError",
+    "ConstraintError",
+    "EchoConnError",
+    "HandlerClosedError",
+    "InvalidRequestError",
+    "MissingExtraError",
+    "OutcomeUnknownError",
+    "ParameterError",
+    "QueryError",
+    "RateLimitedError",
+    "TimeoutExceededError",
+    "TransferError",
+    "UnexpectedContentError",
+    "UnexpectedStatusError",
+)
