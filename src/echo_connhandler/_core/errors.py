@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from typing import TYPE_CHECKING, Any, Self
 
 import httpx
@@ -28,6 +29,15 @@ __all__ = (
     "UnexpectedContentError",
     "UnexpectedStatusError",
 )
+
+class Kind(enum.Enum):
+    """What is known about a failed attempt."""
+
+    NOT_SENT = "not sent"
+    TEMPORARY = "answered as temporary"
+    WRONG = "answered as wrong"
+    LOST = "lost after sending"
+
 
 # Of a pickled request or response only these headers travel: no others are known to be free of secrets.
 _PUBLIC_HEADERS = frozenset(
@@ -68,6 +78,7 @@ class EchoConnError(Exception):
     attempts: int = 1
     elapsed: float = 0.0
     retry_after: float | None = None
+    _kind: Kind | None = None
 
     def __init__(self, message: str = "") -> None:
         super().__init__(message)
@@ -83,15 +94,22 @@ class EchoConnError(Exception):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self)!r})"
 
-    def told(self, *, attempts: int, elapsed: float, retry_after: float | None = None) -> Self:
+    def told(self, *, attempts: int, elapsed: float, kind: Kind, retry_after: float | None = None) -> Self:
         """Set what the retries know about the call and return this error."""
-        self.attempts, self.elapsed = attempts, elapsed
+        self.attempts, self.elapsed, self._kind = attempts, elapsed, kind
         if retry_after is not None:
             self.retry_after = retry_after
         return self
 
+    def again(self) -> Self:
+        """Return a copy, for another caller that met the same failure: one exception can't be raised in two places."""
+        copy = type(self).__new__(type(self), *self.args)
+        copy.args = self.args
+        copy.__dict__.update(self.__dict__)
+        return copy
+
     def _state(self) -> dict[str, Any]:
-        return {k: v for k, v in self.__dict__.items() if not k.startswith("__")}
+        return dict(self.__dict__)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (type(self), self.args, self._state())

@@ -1,0 +1,1 @@
+"""Examples that run by themselves, with the real data they use."""

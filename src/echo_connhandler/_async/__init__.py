@@ -1,0 +1,1 @@
+"""The source of all handler logic that does I/O; its twin is generated from it."""

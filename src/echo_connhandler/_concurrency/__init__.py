@@ -1,0 +1,49 @@
+"""Hand-written pairs of one shape: each `AsyncX` or `async_x` here has an `X` or `x` that generated code uses instead."""
+
+from .flights import Flight, Logins, async_join, join
+from .local import AsyncLocal, Local
+from .outcomes import AsyncOutcome, Outcome
+from .pools import AsyncLimiter, AsyncPool, Limiter, Pool, async_owner, owner
+from .waits import (
+    async_blocks,
+    async_bounded,
+    async_in_thread,
+    async_shielded,
+    async_sleep,
+    blocks,
+    bounded,
+    in_thread,
+    monotonic,
+    shielded,
+    skipping_waits,
+    sleep,
+)
+
+__all__ = (
+    "AsyncLimiter",
+    "AsyncLocal",
+    "AsyncOutcome",
+    "AsyncPool",
+    "Flight",
+    "Limiter",
+    "Local",
+    "Logins",
+    "Outcome",
+    "Pool",
+    "async_blocks",
+    "async_bounded",
+    "async_in_thread",
+    "async_join",
+    "async_owner",
+    "async_shielded",
+    "async_sleep",
+    "blocks",
+    "bounded",
+    "in_thread",
+    "join",
+    "monotonic",
+    "owner",
+    "shielded",
+    "skipping_waits",
+    "sleep",
+)

@@ -1,0 +1,485 @@
+"""HTTP without I/O: building requests, keeping credentials at home, and judging what came back."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import uuid
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from http.cookiejar import Cookie, CookieJar, DefaultCookiePolicy, eff_request_host
+from typing import Any, TypeAlias, TypedDict
+from urllib.request import Request as _UrllibRequest
+
+import httpx
+
+from .errors import (
+    ConnectionFailedError,
+    ConnectTimeoutError,
+    EchoConnError,
+    InvalidRequestError,
+    RateLimitedError,
+    TimeoutExceededError,
+    TransferError,
+    UnexpectedStatusError,
+)
+from .login import HttpSession
+from .properties import HttpConnProperties
+from .redaction import SAFE_HEADERS, Redactor
+from .retry import Failure, Kind, Resilience, parse_retry_after
+
+__all__ = (
+    "Body",
+    "BodyReader",
+    "HttpBase",
+    "Judge",
+    "RequestOptions",
+    "ResponseOk",
+    "accepts",
+    "check_method",
+    "cookie_jar",
+    "redirected",
+    "takes_redirect",
+    "timeouts",
+    "unexpected",
+    "with_idempotency_key",
+)
+
+ResponseOk: TypeAlias = int | Collection[int] | Callable[[httpx.Response], bool] | None
+Origin: TypeAlias = tuple[str, str, int | None]
+
+TEMPORARY = frozenset({408, 425, 429, 500, 502, 503, 504})
+FOLLOWED = frozenset({"GET", "HEAD", "OPTIONS"})
+MAX_REDIRECTS = 20
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+_ABSOLUTE = re.compile(r"[a-z][a-z0-9+.-]*://", re.I)
+_METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Z-]+")
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def origin_of(url: httpx.URL) -> Origin:
+    """Return scheme, host and port, the default port filled in (RFC 6454)."""
+    return url.scheme, url.host, url.port or _DEFAULT_PORTS.get(url.scheme)
+
+
+class RequestOptions(TypedDict, total=False):
+    """What every HTTP call takes besides its endpoint.
+
+    Attributes:
+        response_ok: the status, or statuses, that the call takes (200 if not given); a predicate on the response; or
+            None to take any. Others raise `UnexpectedStatusError`, temporary ones after retries.
+        params: query parameters, added to those of the endpoint.
+        json: a value to be sent as JSON.
+        data: a mapping to be sent as a form.
+        files: a mapping to be sent as multipart form data, as httpx takes it.
+        content: text or bytes to be sent as they are; an iterator of bytes can be sent only once.
+        headers: request headers; they win over the handler's.
+        timeout: seconds, or a mapping of connect, read, write, pool to seconds, or an `httpx.Timeout`.
+        retry: the number of retries for this call (0 or False: none), or a `Resilience`.
+    """
+
+    response_ok: ResponseOk
+    params: Any
+    json: Any
+    data: Any
+    files: Any
+    content: Any
+    headers: Mapping[str, str] | None
+    timeout: float | Mapping[str, float | None] | httpx.Timeout | None
+    retry: Resilience | int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Body:
+    """What a call sends besides method, endpoint and headers, in the words of httpx."""
+
+    params: Any = None
+    json: Any = None
+    data: Any = None
+    files: Any = None
+    content: Any = None
+
+    @property
+    def replayable(self) -> bool:
+        """Whether it can be sent a second time."""
+        return self.content is None or isinstance(self.content, str | bytes)
+
+
+class HttpBase:
+    """The constant part of every request of a handler, put together once."""
+
+    def __init__(self, props: HttpConnProperties, defaults: httpx.Headers) -> None:
+        """Take the properties and the headers that the client library sends by itself."""
+        self.url = httpx.URL(props.host)
+        self.origin = origin_of(self.url)
+        self._prefix = props.host.rstrip("/")
+        own = httpx.Headers(props.headers)
+        self._abroad = defaults.copy()
+        self._abroad.update({k: v for k, v in own.items() if k.lower() in SAFE_HEADERS})
+        self._home = defaults.copy()
+        self._home.update(own)
+        key = props.payload_kwargs_key
+        payload = dict(props.payload_kwargs)
+        self._home.update(payload if key == "headers" else {})
+        self._params = {k: str(v) for k, v in payload.items()} if key == "params" else {}
+        self._payload = payload if key in ("json", "data") else {}
+        self._payload_key = key
+        self.timeout = httpx.Timeout(
+            props.request_timeout, connect=props.conn_timeout, pool=None
+        ).as_dict()
+
+    def resolve(self, endpoint: str) -> httpx.URL:
+        """Return the URL of an endpoint: appended to the host, or the endpoint itself if it's a full URL.
+
+        Raises:
+            InvalidRequestError: it holds white space or control characters, or has a scheme other than HTTP.
+        """
+        if not isinstance(endpoint, str | httpx.URL):
+            raise InvalidRequestError(f"the endpoint must be text, got {type(endpoint).__name__}")
+        text = str(endpoint)
+        if any(ord(ch) <= 32 or ord(ch) == 127 for ch in text):
+            raise InvalidRequestError(
+                f"the endpoint {text.split('?')[0]!r} has white space or control characters: percent-encode them"
+            )
+        if not _ABSOLUTE.match(text):
+            text = f"{self._prefix}/{text.lstrip('/')}" if text else self._prefix
+        try:
+            url = httpx.URL(text)
+        except httpx.InvalidURL as error:
+            raise InvalidRequestError(f"the endpoint can't be part of a URL: {error}") from error
+        if url.scheme not in _DEFAULT_PORTS or not url.host:
+            raise InvalidRequestError(f"the endpoint has the scheme {url.scheme!r}: full URLs are http:// or https://")
+        if url.userinfo:
+            raise InvalidRequestError("a user or password in a URL is not allowed: use the properties or headers")
+        return url
+
+    def build(
+        self,
+        method: str,
+        url: httpx.URL,
+        body: Body,
+        headers: Mapping[str, str] | None,
+        session: HttpSession | None,
+        jar: httpx.Cookies,
+        timeout: dict[str, float | None],
+    ) -> httpx.Request:
+        """Return the request for one attempt. What belongs to the host's origin goes into no other request.
+
+        Raises:
+            InvalidRequestError: the parts don't make a request.
+        """
+        at_home = origin_of(url) == self.origin
+        merged = (self._home if at_home else self._abroad).copy()
+        json, data, params = body.json, body.data, body.params
+        constant: dict[str, Any] = {}
+        if at_home:
+            constant = self._params
+            if session is not None:
+                merged.update(session.headers)
+                constant = {**constant, **session.params}
+            if self._payload:
+                json, data = self._with_payload(method, body)
+        if headers:
+            merged.update(headers)
+        if constant or params is not None:
+            url = _with_params(url, params, constant)
+        try:
+            request = httpx.Request(
+                method,
+                url,
+                headers=merged,
+                json=json,
+                data=data,
+                files=body.files,
+                content=body.content,
+                extensions={"timeout": timeout},
+            )
+        except (TypeError, ValueError, AttributeError, httpx.InvalidURL) as error:
+            raise InvalidRequestError(f"{method} can't be built from these arguments: {error}") from error
+        _refuse_injection(request)
+        jar.set_cookie_header(request)
+        return request
+
+    def complete(self, request: httpx.Request, jar: httpx.Cookies, timeout: dict[str, float | None]) -> httpx.Request:
+        """Return a login flow's own request with what every request carries besides."""
+        constant = self._home if origin_of(request.url) == self.origin else self._abroad
+        for name, value in constant.items():
+            request.headers.setdefault(name, value)
+        request.extensions.setdefault("timeout", timeout)
+        jar.set_cookie_header(request)
+        return request
+
+    def _with_payload(self, method: str, body: Body) -> tuple[Any, Any]:
+        key = self._payload_key
+        mine, other = (body.json, body.data) if key == "json" else (body.data, body.json)
+        if mine is None and method not in _WITH_BODY:
+            return body.json, body.data
+        if body.content is not None or other is not None or (key == "json" and body.files is not None):
+            raise InvalidRequestError(
+                f"payload_kwargs are merged into {key}= (payload_kwargs_key), but this {method} has another kind of "
+                f"body: give {key}=, or make a handler without payload_kwargs"
+            )
+        if mine is not None and not isinstance(mine, Mapping):
+            raise InvalidRequestError(
+                f"payload_kwargs can be merged into a mapping only, {key}= is a {type(mine).__name__}"
+            )
+        full = {**self._payload, **(mine or {})}
+        return (full, None) if key == "json" else (None, full)
+
+
+class BodyReader:
+    """Puts a body together from what came over the wire, decompressed and counted.
+
+    httpx reads a body whole or not at all: hence its inner names, which `Response.read` uses in the same way.
+    """
+
+    def __init__(self, response: httpx.Response, limit: int | None) -> None:
+        self._response = response
+        self._decoder = response._get_content_decoder()  # noqa: SLF001
+        self._limit = limit
+        self._pieces: list[bytes] = []
+        self._size = 0
+
+    def take(self, chunk: bytes) -> None:
+        """Add a chunk.
+
+        Raises:
+            TransferError: the body is larger than the limit.
+            httpx.DecodingError: it is not compressed as its headers say.
+        """
+        self._add(self._decoder.decode(chunk))
+
+    def finish(self) -> None:
+        """Give the response its body."""
+        self._add(self._decoder.flush())
+        self._response._content = b"".join(self._pieces)  # noqa: SLF001
+
+    def _add(self, piece: bytes) -> None:
+        self._size += len(piece)
+        if self._limit is not None and self._size > self._limit:
+            raise TransferError(f"the answer is larger than max_response_bytes={self._limit}")
+        self._pieces.append(piece)
+
+
+def check_method(method: str) -> str:
+    """Return the method in capitals; refuse what no HTTP method may be (RFC 9110, 5.6.2)."""
+    upper = method.upper() if isinstance(method, str) else ""
+    if not _METHOD.fullmatch(upper):
+        raise InvalidRequestError(f"{method!r} is no HTTP method")
+    return upper
+
+
+def _with_params(url: httpx.URL, params: Any, constant: Mapping[str, str]) -> httpx.URL:
+    own = httpx.QueryParams(url.query.decode("ascii"))
+    if params is not None:
+        own = own.merge(params)
+    pairs = [(k, v) for k, v in constant.items() if k not in own] + own.multi_items()
+    return url.copy_with(params=httpx.QueryParams(pairs))
+
+
+def _refuse_injection(request: httpx.Request) -> None:
+    for name, value in request.headers.raw:
+        if any(ch in value or ch in name for ch in (b"\r", b"\n", b"\0")):
+            raise InvalidRequestError(f"the header {name.decode('latin-1')!r} has a line break or NUL in it")
+
+
+def with_idempotency_key(headers: Mapping[str, str] | None) -> dict[str, str]:
+    """Return the headers with a fresh `Idempotency-Key` unless the call brings its own."""
+    kept = dict(headers or {})
+    if not any(name.lower() == "idempotency-key" for name in kept):
+        kept["Idempotency-Key"] = str(uuid.uuid4())
+    return kept
+
+
+def timeouts(value: Any, base: dict[str, float | None], remaining: float | None) -> dict[str, float | None]:
+    """Return httpx's four timeouts in seconds: the call's own or the handler's, none beyond what remains."""
+    chosen = base if value is None else {**base, **_as_timeouts(value)}
+    if remaining is None:
+        return chosen
+    remaining = max(remaining, 0.001)
+    return {k: remaining if v is None else min(v, remaining) for k, v in chosen.items()}
+
+
+def _as_timeouts(value: Any) -> dict[str, float | None]:
+    if isinstance(value, httpx.Timeout):
+        return value.as_dict()
+    named = value if isinstance(value, Mapping) else {"connect": value, "read": value, "write": value}
+    for name, seconds in named.items():
+        if name not in ("connect", "read", "write", "pool"):
+            raise InvalidRequestError(f"a timeout is connect, read, write or pool, not {name!r}")
+        number = isinstance(seconds, int | float) and not isinstance(seconds, bool) and seconds > 0
+        if seconds is not None and not number:
+            raise InvalidRequestError(f"timeout must be a positive number of seconds, got {seconds!r}")
+    return dict(named)
+
+
+def redirected(response: httpx.Response, jar: httpx.Cookies, *, login: bool = False) -> httpx.Request | None:
+    """Return the request that a redirect asks for, None if it's not one to follow.
+
+    httpx works out the new URL and method. On the way to another origin only headers that tell nothing remain, and
+    a login's body goes nowhere but where it was sent.
+    """
+    old, new = response.request, response.next_request
+    if new is None or (old.method not in FOLLOWED and not login):
+        return None
+    if new.url.scheme not in _DEFAULT_PORTS:
+        raise InvalidRequestError(f"redirected to the scheme {new.url.scheme!r}, which is not followed")
+    new.headers.pop("cookie", None)
+    if origin_of(new.url) != origin_of(old.url):
+        if new.method not in FOLLOWED:
+            return None
+        for name in list(new.headers):
+            if name not in SAFE_HEADERS and name != "host":
+                del new.headers[name]
+    new.extensions = old.extensions
+    jar.set_cookie_header(new)
+    return new
+
+
+class _OriginPolicy(DefaultCookiePolicy):
+    """Cookies as the standard library has them, and besides only to the port they came from (80 and 443 are one)."""
+
+    def set_ok(self, cookie: Cookie, request: _UrllibRequest) -> bool:
+        if not super().set_ok(cookie, request):
+            return False
+        if not cookie.port_specified:
+            cookie.port, cookie.port_specified = _ports(request), True
+        return True
+
+    def return_ok_port(self, cookie: Cookie, request: _UrllibRequest) -> bool:
+        return cookie.port is None or bool({*cookie.port.split(",")} & {*_ports(request).split(",")})
+
+
+def _ports(request: _UrllibRequest) -> str:
+    url = httpx.URL(request.get_full_url())
+    port = origin_of(url)[2]
+    return "80,443" if port in (80, 443) else str(port)
+
+
+def cookie_jar(cookies: Mapping[str, str], url: httpx.URL) -> httpx.Cookies:
+    """Return a jar whose cookies go back only to where they belong, with the given ones for `url`'s origin."""
+    jar = CookieJar(policy=_OriginPolicy())
+    home = _UrllibRequest(str(url))  # noqa: S310 - never opened: the cookie jar asks it for its host and port
+    domain = eff_request_host(home)[1]
+    for name, value in cookies.items():
+        jar.set_cookie(
+            Cookie(
+                version=0,
+                name=name,
+                value=value,
+                port=_ports(home),
+                port_specified=True,
+                domain=domain,
+                domain_specified=False,
+                domain_initial_dot=False,
+                path="/",
+                path_specified=True,
+                secure=url.scheme == "https",
+                expires=None,
+                discard=True,
+                comment=None,
+                comment_url=None,
+                rest={},
+            )
+        )
+    return httpx.Cookies(jar)
+
+
+def accepts(response_ok: ResponseOk, response: httpx.Response) -> bool:
+    """Tell whether a call takes this response."""
+    if response_ok is None:
+        return True
+    if isinstance(response_ok, int):
+        return response.status_code == response_ok
+    if callable(response_ok):
+        return bool(response_ok(response))
+    return response.status_code in response_ok
+
+
+def takes_redirect(response_ok: ResponseOk, status: int) -> bool:
+    """Tell whether a call names this redirect status as one that it wants to see itself."""
+    if response_ok is None or callable(response_ok):
+        return False
+    return status == response_ok if isinstance(response_ok, int) else status in response_ok
+
+
+def _body_hint(response: httpx.Response) -> str:
+    try:
+        text = " ".join(response.text.split())
+    except (httpx.ResponseNotRead, httpx.StreamError, LookupError):
+        return ""
+    return f": {text[:200]}" if text else ""
+
+
+def unexpected(
+    response: httpx.Response, expected: ResponseOk, redactor: Redactor, *, why: str = ""
+) -> UnexpectedStatusError:
+    """Return the error for a response that the call does not take."""
+    kind = RateLimitedError if response.status_code == 429 else UnexpectedStatusError
+    request = response.request
+    wanted = f" (expected {expected})" if isinstance(expected, int | Collection) and expected != 200 else ""
+    text = f"{request.method} {request.url}: {response.status_code} {response.reason_phrase}{wanted}{why}"
+    return kind(redactor(text + _body_hint(response)), response, scrub=redactor)
+
+
+class Judge:
+    """Tells what a failed attempt of one call means. Sources: httpx's exceptions, and what httpcore raises when."""
+
+    def __init__(self, method: str, url: httpx.URL, policy: Resilience, redactor: Redactor, *, replayable: bool) -> None:
+        self._method, self._url, self._redactor = method, url, redactor
+        self._keyed = policy.idempotency_key and method in ("POST", "PATCH")
+        self._repeatable = policy.repeats(method) or self._keyed
+        self._replayable = replayable
+
+    def call(self) -> str:
+        """Name the call, without secrets."""
+        return self._redactor(f"{self._method} {self._url}")
+
+    def __call__(self, error: Exception) -> Failure | None:
+        if isinstance(error, UnexpectedStatusError):
+            return self._status(error)
+        if isinstance(error, EchoConnError):
+            return None
+        for kinds, kind, cls, text in _MEANINGS:
+            if isinstance(error, kinds):
+                if kind is Kind.NOT_SENT and _is_certificate_refusal(error):
+                    return Failure(Kind.WRONG, self._error(ConnectionFailedError, "certificate not trusted", error))
+                if cls is TransferError and str(error).startswith("Server disconnected"):
+                    cls, text = ConnectionFailedError, "connection lost"
+                repeatable = self._replayable and (self._repeatable or kind is not Kind.LOST)
+                return Failure(kind, self._error(cls, text, error), suspect=True, repeatable=repeatable)
+        return None
+
+    def _status(self, error: UnexpectedStatusError) -> Failure:
+        status = error.response.status_code
+        if status not in TEMPORARY:
+            return Failure(Kind.WRONG, error)
+        asked = parse_retry_after(error.response.headers.get("retry-after"), dt.datetime.now(dt.UTC))
+        return Failure(Kind.TEMPORARY, error, retry_after=asked, repeatable=self._replayable)
+
+    def _error(self, cls: type[EchoConnError], text: str, error: Exception) -> EchoConnError:
+        detail = f" ({error})" if str(error) else ""
+        return cls(self._redactor(f"{self.call()}: {text}{detail}"))
+
+
+_MEANINGS: tuple[tuple[tuple[type[Exception], ...], Kind, type[EchoConnError], str], ...] = (
+    ((httpx.ConnectTimeout,), Kind.NOT_SENT, ConnectTimeoutError, "no connection within conn_timeout"),
+    ((httpx.PoolTimeout,), Kind.NOT_SENT, ConnectTimeoutError, "no connection became free in time"),
+    ((httpx.ConnectError, httpx.ProxyError), Kind.NOT_SENT, ConnectionFailedError, "no connection"),
+    ((httpx.ReadTimeout,), Kind.LOST, TimeoutExceededError, "no answer within the timeout"),
+    ((httpx.WriteTimeout,), Kind.LOST, TimeoutExceededError, "the request could not be sent within the timeout"),
+    ((TimeoutError,), Kind.LOST, TimeoutExceededError, "not done before the deadline"),
+    ((httpx.RemoteProtocolError,), Kind.LOST, TransferError, "the answer broke off or is no valid HTTP"),
+    ((httpx.DecodingError,), Kind.LOST, TransferError, "the answer's compression is broken"),
+    ((httpx.NetworkError, OSError), Kind.LOST, ConnectionFailedError, "connection lost"),
+    (
+        (httpx.LocalProtocolError, httpx.UnsupportedProtocol, httpx.InvalidURL, httpx.StreamError),
+        Kind.WRONG,
+        InvalidRequestError,
+        "the request can't be sent",
+    ),
+)
+
+
+def _is_certificate_refusal(error: BaseException) -> bool:
+    return "CERTIFICATE_VERIFY_FAILED" in str(error)

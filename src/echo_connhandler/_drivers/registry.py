@@ -1,0 +1,77 @@
+"""Which library serves which database in which world. Libraries are imported when first needed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from anyio import to_thread
+from anyio.lowlevel import current_token
+
+from .._core.errors import MissingExtraError
+from .threaded import ThreadedConnection, worker_hop
+
+if TYPE_CHECKING:
+    from .protocol import AsyncSqlConnection, SqlConnection
+
+__all__ = ("SqlSettings", "async_open_connection", "open_connection")
+
+
+@dataclass(frozen=True, slots=True)
+class SqlSettings:
+    """What connections are made from.
+
+    Attributes:
+        driver: the name of the driver pair in this folder.
+        props: the handler's properties.
+        label: a name of the handler, the same for all its connections.
+        target: the database, as messages name it.
+    """
+
+    driver: str
+    props: Any
+    label: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """The modules of one database: blocking, and native to asyncio if there's one; and the extra that installs them."""
+
+    blocking: str
+    native: str | None
+    extra: str | None
+
+
+_PAIRS = {"sqlite": _Pair("sqlite", "aiosqlite_asyncio", None)}
+
+
+def _load(settings: SqlSettings, module: str) -> Any:
+    try:
+        return import_module(f".{module}", __package__)
+    except ModuleNotFoundError as error:
+        pair = _PAIRS[settings.driver]
+        if pair.extra is None or (error.name or "").startswith("echo_connhandler"):
+            raise
+        raise MissingExtraError(
+            f'{settings.driver} needs {error.name}, which is not installed: pip install "echo-connhandler[{pair.extra}]"'
+        ) from error
+
+
+async def async_open_connection(settings: SqlSettings) -> AsyncSqlConnection:
+    """Open a connection for tasks: by the native library on asyncio, by the blocking one in threads on trio."""
+    pair = _PAIRS[settings.driver]
+    on_asyncio = hasattr(current_token().native_token, "call_soon_threadsafe")
+    if on_asyncio and pair.native is not None:
+        native: AsyncSqlConnection = await _load(settings, pair.native).connect(settings)
+        return native
+    # Not to be abandoned when cancelled: nobody would close the connection that comes after.
+    blocking = await to_thread.run_sync(open_connection, settings)
+    return ThreadedConnection(blocking, worker_hop())
+
+
+def open_connection(settings: SqlSettings) -> SqlConnection:
+    """Open a connection for a thread."""
+    connection: SqlConnection = _load(settings, _PAIRS[settings.driver].blocking).connect(settings)
+    return connection

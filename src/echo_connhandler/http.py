@@ -1,0 +1,103 @@
+"""HTTP handlers: any HTTP API, and the base for handlers of a certain one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
+
+import httpx
+
+from ._async.http import AsyncHttpCalls
+from ._concurrency import Logins
+from ._core.http import HttpBase, RequestOptions, cookie_jar
+from ._core.login import HttpSession, LoginFlow
+from ._core.properties import ConnProperties, HttpConnProperties
+from ._core.redaction import Redactor
+from ._core.retry import Resilience
+from ._drivers.httpx_clients import ClientSettings, default_headers
+from ._sync.http import HttpCalls
+from .core import ConnHandler
+
+__all__ = ("HttpConnProperties", "HttpHandler", "HttpSession", "LoginFlow", "RequestOptions")
+
+
+class HttpHandler(HttpCalls, AsyncHttpCalls, ConnHandler):
+    """Any HTTP API: `get` and its like for threads, `async_get` and its like for asyncio and trio.
+
+    It sends no credentials by itself. A handler for an API that needs a login is a subclass with a `login_flow`.
+    """
+
+    properties_class: ClassVar[type[ConnProperties]] = HttpConnProperties
+    props: HttpConnProperties
+
+    def _set_up(self, props: ConnProperties, resilience: Resilience, pool_size: int) -> None:
+        super()._set_up(props, resilience, pool_size)
+        self._base = HttpBase(self.props, httpx.Headers(default_headers()))
+        self._jar = cookie_jar(self.props.cookies, self._base.url)
+        self._redactor = Redactor(self.props.secrets())
+        self._logins = Logins() if type(self).login_flow is not HttpHandler.login_flow else None
+        self._settings = ClientSettings(self.props, self._base.origin, self._jar.jar, pool_size)
+
+    def _left_behind(self) -> frozenset[str]:
+        return super()._left_behind() | {"_base", "_jar", "_redactor", "_logins", "_settings"}
+
+    def login_flow(self) -> LoginFlow:
+        """Log in. Override it with a generator that yields `httpx.Request`s and receives their `httpx.Response`s.
+
+        It runs once for all threads and tasks of the handler, again when the session ends, and is written once for
+        both flavours. A status of 400 or above is a refused login, 429 and the likes of 503 are tried again.
+        Cookies are kept by themselves.
+
+        Returns:
+            HttpSession: what to send with every request to the host from now on.
+        """
+        return HttpSession()
+        yield
+
+    def session_ended(self, response: httpx.Response) -> bool:
+        """Tell whether a response means that the session has ended; override it for APIs that don't answer 401.
+
+        The handler then logs in again, once, and repeats the request.
+        """
+        return response.status_code == 401
+
+    def url_for(self, endpoint: str) -> httpx.URL:
+        """Return the full URL of an endpoint."""
+        return self._base.resolve(endpoint)
+
+    @property
+    def connection(self) -> httpx.Client:
+        """This thread's live client; connects if need be."""
+        engine = self._sync_engines.get()
+        self._sync_establish(engine)
+        client: httpx.Client = engine.client
+        return client
+
+    @property
+    def async_connection(self) -> httpx.AsyncClient:
+        """This event loop's live client. No I/O: it's logged in after the first call, or `async_connect`."""
+        client: httpx.AsyncClient = self._async_engines.get().client
+        return client
+
+    def with_headers(self, headers: Mapping[str, str]) -> Self:
+        """Return a new handler like this one with additional headers."""
+        kept = {k: v for k, v in self.props.headers.items() if k.lower() not in {name.lower() for name in headers}}
+        return self._like(props=self.props.replace(headers={**kept, **headers}))
+
+    def with_cookies(self, cookies: Mapping[str, str]) -> Self:
+        """Return a new handler like this one with additional cookies."""
+        return self._like(props=self.props.replace(cookies={**self.props.cookies, **cookies}))
+
+    def with_timeout(self, timeout: float) -> Self:
+        """Return a new handler like this one that waits for an answer for `timeout` seconds at most."""
+        return self._like(props=self.props.replace(request_timeout=timeout))
+
+    def _like(self, **changes: Any) -> Self:
+        twin = super()._like(**changes)
+        for cookie in self._jar.jar:
+            if twin.props.cookies.get(cookie.name) == self.props.cookies.get(cookie.name):
+                twin._jar.jar.set_cookie(cookie)
+        if self._logins is not None:
+            twin._logins = self._logins  # the same user: a twin need not log in again
+            twin._redactor.add(session.secrets() if (session := self._logins.session) else ())
+        return twin

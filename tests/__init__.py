@@ -1,0 +1,1 @@
+"""The tests, from pure decisions to real servers."""

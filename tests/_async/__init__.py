@@ -1,0 +1,1 @@
+"""Tests of the calls, written once as async code; their twin is generated."""

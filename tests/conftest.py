@@ -1,0 +1,45 @@
+"""Fixtures that all tests share: the event loops, a real HTTP server, and a watch on what tests leave behind."""
+
+from __future__ import annotations
+
+import gc
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from tests.servers.http import HttpServer
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> str:
+    """Run each async test on both event loops."""
+    backend: str = request.param
+    return backend
+
+
+@pytest.fixture
+def server() -> Iterator[HttpServer]:
+    """A real HTTP server on a free port of loopback."""
+    with HttpServer() as running:
+        yield running
+
+
+@pytest.fixture
+def other_server() -> Iterator[HttpServer]:
+    """Another origin."""
+    with HttpServer() as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind() -> Iterator[None]:
+    """Make a forgotten socket or connection fail the test that forgot it: warnings are errors, and now is the time."""
+    before = {thread for thread in threading.enumerate() if not thread.daemon}
+    yield
+    gc.collect()
+    left = [thread for thread in threading.enumerate() if not thread.daemon and thread not in before]
+    for thread in left:
+        thread.join(5)
+    # anyio keeps worker threads of an event loop until it ends; they end with the test's loop.
+    assert not [thread for thread in left if thread.is_alive() and "AnyIO" not in thread.name]

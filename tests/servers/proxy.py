@@ -1,0 +1,442 @@
+"""A threaded TCP server to build test servers on, and a proxy that breaks connections on command.
+
+No protocol is known here: what travels is bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import selectors
+import socket
+import struct
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+Direction = Literal["up", "down"]
+How = Literal["close", "reset", "stall"]
+
+_HANG_UP: int = getattr(select, "POLLRDHUP", select.POLLHUP)
+_CHUNK = 65536
+
+
+def reset_on_close(connection: socket.socket) -> None:
+    """Make the coming close() send RST in place of FIN (SO_LINGER with zero seconds)."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def pause(connection: socket.socket, seconds: float) -> bool:
+    """Wait, and say whether the time passed in full; a peer that hangs up or a closing server ends it."""
+    poller = select.poll()
+    poller.register(connection, _HANG_UP)
+    return not poller.poll(seconds * 1000)
+
+
+class TcpServer:
+    """Listens on a free loopback port and gives every connection a thread that runs `handle`."""
+
+    host = "127.0.0.1"
+
+    def __init__(self) -> None:
+        self.port = 0
+        self.connections = 0
+        self._changed = threading.Condition()
+        self._running: dict[threading.Thread, socket.socket] = {}
+        self._threads: list[threading.Thread] = []
+        self._listener: socket.socket | None = None
+        self._accepter: threading.Thread | None = None
+        self._waker: socket.socket | None = None
+
+    def handle(self, connection: socket.socket) -> None:
+        """Serve one connection; it is closed when this returns, and an OSError only ends it."""
+        raise NotImplementedError
+
+    def wrap(self, connection: socket.socket) -> socket.socket:
+        """Give the socket that is to be served, such as one with TLS around it; must not block."""
+        return connection
+
+    @property
+    def open_connections(self) -> int:
+        """How many accepted connections have not ended yet."""
+        with self._changed:
+            return len(self._running)
+
+    def wait_open(self, count: int, timeout: float = 5.0) -> None:
+        """Return when exactly `count` connections are open; AssertionError after `timeout` seconds."""
+        deadline = time.monotonic() + timeout
+        with self._changed:
+            while self.open_connections != count:
+                # Woken by every end of a connection; the short slice covers counts that subclasses derive.
+                self._changed.wait(0.01)
+                if time.monotonic() > deadline:
+                    raise AssertionError(f"{self.open_connections} connections are open, not {count}")
+
+    def start(self) -> Self:
+        listener = self._bind()
+        self.port = listener.getsockname()[1]
+        self._listen(listener)
+        return self
+
+    def close(self) -> None:
+        """Stop listening, end every connection and wait for its thread. Safe to call twice."""
+        self._stop_listening()
+        with self._changed:
+            for connection in self._running.values():
+                # Past the TLS layer on purpose: only the thread that serves it may touch that.
+                with contextlib.suppress(OSError):
+                    socket.socket.shutdown(connection, socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join()
+        self._threads.clear()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _bind(self) -> socket.socket:
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((self.host, self.port))
+        return listener
+
+    def _listen(self, listener: socket.socket) -> None:
+        listener.listen(socket.SOMAXCONN)
+        self._listener = listener
+        wake, self._waker = socket.socketpair()
+        self._accepter = threading.Thread(target=self._accept, args=(listener, wake), name="accept")
+        self._accepter.start()
+
+    def _stop_listening(self) -> None:
+        if self._waker is not None and self._accepter is not None:
+            self._waker.close()
+            self._accepter.join()
+            self._waker = self._accepter = None
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+
+    def _accept(self, listener: socket.socket, wake: socket.socket) -> None:
+        with wake, selectors.DefaultSelector() as selector:
+            selector.register(listener, selectors.EVENT_READ)
+            selector.register(wake, selectors.EVENT_READ)
+            while True:
+                ready = {key.fileobj for key, _ in selector.select()}
+                if wake in ready:
+                    return
+                with contextlib.suppress(OSError):
+                    self._begin(listener.accept()[0])
+
+    def _begin(self, connection: socket.socket) -> None:
+        try:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection = self.wrap(connection)
+        except OSError:
+            connection.close()
+            return
+        thread = threading.Thread(target=self._serve, args=(connection,), name=type(self).__name__)
+        with self._changed:
+            self.connections += 1
+            self._running[thread] = connection
+        self._threads = [*(t for t in self._threads if t.is_alive()), thread]
+        thread.start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        try:
+            with contextlib.suppress(OSError):
+                self.handle(connection)
+        finally:
+            with self._changed:
+                del self._running[threading.current_thread()]
+                connection.close()
+                self._changed.notify_all()
+
+
+@dataclass
+class _Cut:
+    direction: Direction
+    after: int
+    how: How
+    times: int | None
+    left: int
+
+
+@dataclass
+class _Flow:
+    """One direction of a connection: at most one chunk is held before it goes on."""
+
+    direction: Direction
+    source: socket.socket
+    sink: socket.socket
+    held: bytes = b""
+    rest: bytes = b""  # what a stall keeps back
+    release_at: float = 0.0
+    then: How | None = None  # what happens once `held` is gone
+    eof: bool = False
+
+    @property
+    def reads(self) -> bool:
+        return not (self.held or self.rest or self.eof or self.then)
+
+
+@dataclass(eq=False)
+class _Link:
+    """One proxied connection. Only its own thread touches its sockets, so that a reset is a reset."""
+
+    waker: socket.socket
+    flows: list[_Flow] = field(default_factory=list)
+    stalled: bool = False
+    client_left: bool = False
+    drop: Literal["close", "reset"] | None = None
+    last_byte: float = field(default_factory=time.monotonic)
+
+    def interrupted(self) -> bool:
+        return self.stalled or self.drop is not None
+
+
+class TcpProxy(TcpServer):
+    """Forwards TCP to `host:port` and breaks it as told, also while connections run.
+
+    "up" is from the client to the service, "down" the way back. A fault ends both sides of a connection.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__()
+        self.target = (host, port)
+        self.bytes_up = 0
+        self.bytes_down = 0
+        self.fired = 0
+        self._cut: _Cut | None = None
+        self._delay = 0.0
+        self._links: set[_Link] = set()
+        self._refusing: socket.socket | None = None
+        self._closing = False
+
+    @property
+    def open_connections(self) -> int:
+        """How many clients are connected; one that hung up isn't, even if the service keeps its side."""
+        with self._changed:
+            return len(self._running) - sum(link.client_left for link in self._links)
+
+    def cut(self, direction: Direction, *, after: int, how: How = "close", times: int | None = 1) -> None:
+        """Break the connection that brings byte number `after` of this direction, once that byte passed.
+
+        Bytes are counted from now, over all connections together; 0 breaks at the first byte and lets none
+        pass. It happens `times` times (None: always), each counting anew; `fired` says how often it did.
+        "stall" holds everything on that connection until heal(). Another call replaces this one.
+        """
+        with self._changed:
+            self._cut = _Cut(direction, after, how, times, after)
+            self.fired = 0
+
+    def delay(self, seconds: float) -> None:
+        """Hold every chunk, both ways, for so long before it goes on."""
+        with self._changed:
+            self._delay = seconds
+
+    def stall(self) -> None:
+        """Forward nothing more on the connections that are open now, hang-ups included; heal() resumes."""
+        with self._changed:
+            for link in self._links:
+                link.stalled = True
+                link.waker.send(b"!")
+
+    def drop(self, how: Literal["close", "reset"] = "close", *, idle_for: float = 0.0) -> int:
+        """End the connections on which no byte came for `idle_for` seconds; returns how many they were."""
+        with self._changed:
+            limit = time.monotonic() - idle_for
+            chosen = [link for link in self._links if link.last_byte <= limit]
+            for link in chosen:
+                link.drop = how
+                link.waker.send(b"!")
+        return len(chosen)
+
+    def refuse(self) -> None:
+        """Refuse new connections (ECONNREFUSED) and keep the open ones."""
+        if self._refusing is None:
+            self._stop_listening()
+            # Bound but not listening: the kernel refuses, and nobody else gets the port.
+            self._refusing = self._bind()
+
+    def accept(self) -> None:
+        """Take new connections again after refuse()."""
+        if self._refusing is not None:
+            listener, self._refusing = self._refusing, None
+            self._listen(listener)
+
+    def heal(self) -> None:
+        """Forget every fault: stalled connections go on with what was held, new ones are accepted."""
+        with self._changed:
+            self._cut = None
+            self._delay = 0.0
+            for link in self._links:
+                link.stalled = False
+                for flow in link.flows:
+                    flow.then = None if flow.then == "stall" else flow.then
+                link.waker.send(b"!")
+        self.accept()
+
+    def start(self) -> Self:
+        self._closing = False
+        return super().start()
+
+    def close(self) -> None:
+        self._stop_listening()
+        with self._changed:
+            self._closing = True
+        self.drop()
+        super().close()
+        if self._refusing is not None:
+            self._refusing.close()
+            self._refusing = None
+
+    def handle(self, connection: socket.socket) -> None:
+        try:
+            service = socket.create_connection(self.target, timeout=5)
+        except OSError:
+            reset_on_close(connection)
+            return
+        wake, waker = socket.socketpair()
+        with service, wake, waker:
+            service.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            service.setblocking(False)
+            connection.setblocking(False)
+            flows = [_Flow("up", connection, service), _Flow("down", service, connection)]
+            link = _Link(waker, flows)
+            with self._changed:
+                if self._closing:
+                    return
+                self._links.add(link)
+            try:
+                how = self._forward(link, wake)
+            except OSError:
+                how = "reset"
+            with self._changed:
+                self._links.discard(link)
+            for side in (connection, service):
+                reset_on_close(side) if how == "reset" else _hang_up(side)
+
+    def _forward(self, link: _Link, wake: socket.socket) -> Literal["close", "reset"]:
+        while not all(flow.eof for flow in link.flows):
+            if link.drop is not None:
+                return link.drop
+            if link.stalled:
+                self._poll_stalled(link, wake)
+                continue
+            _poll(link, wake)
+            for flow in link.flows:
+                if flow.held and flow.release_at <= time.monotonic():
+                    self._write(flow)
+                if not flow.held and (how := self._due(link, flow)) is not None:
+                    return how
+                if link.interrupted():
+                    break
+                if flow.reads:
+                    self._read(link, flow)
+        return "close"
+
+    def _due(self, link: _Link, flow: _Flow) -> Literal["close", "reset"] | None:
+        """What a cut promised for when its last byte is through."""
+        with self._changed:
+            if flow.then == "stall":
+                link.stalled, flow.then = True, None
+            elif flow.then is None:
+                flow.held, flow.rest = flow.rest, b""
+            return flow.then
+
+    def _poll_stalled(self, link: _Link, wake: socket.socket) -> None:
+        poller = select.poll()
+        poller.register(wake, select.POLLIN)
+        if not link.client_left:
+            poller.register(link.flows[0].source, _HANG_UP)
+        for number, _ in poller.poll():
+            if number == wake.fileno():
+                wake.recv(_CHUNK)
+            else:
+                with self._changed:
+                    link.client_left = True
+
+    def _read(self, link: _Link, flow: _Flow) -> None:
+        try:
+            data = flow.source.recv(_CHUNK)
+        except BlockingIOError:
+            return
+        with self._changed:
+            if not data:
+                flow.eof = True
+                link.client_left = link.client_left or flow.direction == "up"
+                _shut(flow.sink)
+                return
+            link.last_byte = time.monotonic()
+            flow.release_at = link.last_byte + self._delay
+            flow.held = data
+            cut = self._cut
+            if cut is None or cut.direction != flow.direction:
+                return
+            if len(data) < cut.left:
+                cut.left -= len(data)
+                return
+            flow.held, flow.rest, flow.then = data[: cut.left], data[cut.left :], cut.how
+            self.fired += 1
+            cut.left = cut.after
+            if cut.times is not None:
+                cut.times -= 1
+                if not cut.times:
+                    self._cut = None
+
+    def _write(self, flow: _Flow) -> None:
+        try:
+            count = flow.sink.send(flow.held)
+        except BlockingIOError:
+            return
+        flow.held = flow.held[count:]
+        with self._changed:
+            if flow.direction == "up":
+                self.bytes_up += count
+            else:
+                self.bytes_down += count
+
+
+def _poll(link: _Link, wake: socket.socket) -> None:
+    """Wait until this connection can read, write, let go of a delayed chunk, or is told something."""
+    now = time.monotonic()
+    interest: dict[int, int] = {wake.fileno(): select.POLLIN}
+    timeout: float | None = None
+    for flow in link.flows:
+        if flow.held and flow.release_at > now:
+            timeout = min(flow.release_at - now, 60.0 if timeout is None else timeout)
+        elif flow.held:
+            interest[flow.sink.fileno()] = interest.get(flow.sink.fileno(), 0) | select.POLLOUT
+        elif flow.reads:
+            interest[flow.source.fileno()] = interest.get(flow.source.fileno(), 0) | select.POLLIN
+        else:
+            # Neither holds nor reads: a fault or the rest after a stall is due at once, or it has ended.
+            timeout = timeout if flow.eof else 0.0
+    poller = select.poll()
+    for number, events in interest.items():
+        poller.register(number, events)
+    ready = poller.poll(None if timeout is None else timeout * 1000 + 1)
+    if any(number == wake.fileno() for number, _ in ready):
+        wake.recv(_CHUNK)
+
+
+def _shut(side: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        side.shutdown(socket.SHUT_WR)
+
+
+def _hang_up(side: socket.socket) -> None:
+    """Say goodbye with FIN; unread bytes would turn it into RST, so they are read away first."""
+    _shut(side)
+    with contextlib.suppress(OSError):
+        while side.recv(_CHUNK):
+            pass
