@@ -118,7 +118,7 @@ RULES = Rules(PATTERNS, NAMES)
 
 
 def unmarked_lines(source: str) -> list[str]:
-    """Return the lines of `source`, with "" for each that ends in the marker: it must be a whole statement."""
+    """Return the lines of `source`, with "" for each that ends in the marker (a whole statement)."""
     lines = list(io.StringIO(source))
     begun = dropped = None  # rows: where the statement at hand begins; of a marked one that just ended
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
@@ -284,15 +284,13 @@ def generate(root: Path, rules: Rules) -> tuple[dict[str, str | None], list[str]
     return wanted, problems
 
 
-def orphans(root: Path, wanted: Mapping[str, object]) -> Iterator[Path]:
+def orphans(root: Path) -> Iterator[Path]:
     """Find twins without a source, and empty folders without one; bytecode does not count."""
     for tree, twin in TREES:
         paths = [path for path in (root / twin).rglob("*") if "__pycache__" not in path.parts]
         for path in sorted(paths, reverse=True):
-            empty = path.is_dir() and not any(path.iterdir())
-            if empty and not (root / tree / path.relative_to(root / twin)).exists():
-                yield path
-            elif path.suffix == ".py" and path.relative_to(root).as_posix() not in wanted:
+            ours = path.suffix == ".py" if path.is_file() else not any(path.iterdir())
+            if ours and not (root / tree / path.relative_to(root / twin)).exists():
                 yield path
 
 
@@ -322,7 +320,7 @@ def main(argv: Sequence[str] | None = None, rules: Rules = RULES) -> int:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8", newline="\n")
         print(f"wrote {name}")
-    while found := list(orphans(root, wanted)):
+    while found := list(orphans(root)):
         if check:
             problems += [f"{path.relative_to(root).as_posix()}: orphan: it has no source" for path in found]
             break

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.servers.hostile import HostileServer
 from tests.servers.http import HttpServer
 
 
@@ -43,3 +44,10 @@ def nothing_left_behind() -> Iterator[None]:
         thread.join(5)
     # anyio keeps worker threads of an event loop until it ends; they end with the test's loop.
     assert not [thread for thread in left if thread.is_alive() and "AnyIO" not in thread.name]
+
+
+@pytest.fixture
+def hostile() -> Iterator[HostileServer]:
+    """A server that misbehaves as the path says."""
+    with HostileServer() as running:
+        yield running

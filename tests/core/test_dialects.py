@@ -200,7 +200,7 @@ def test_columns_without_a_place_in_sqlite_are_refused(kind: Any) -> None:
 @pytest.mark.parametrize("name", HOSTILE)
 def test_write_statements_under_hostile_names(db: sqlite3.Connection, name: str) -> None:
     value = f"{name} 2"
-    kinds = pa.schema([pa.field(name, pa.int64()), pa.field(value, pa.string())])
+    kinds: Any = pa.schema([pa.field(name, pa.int64()), pa.field(value, pa.string())])
     db.execute(SQLITE.create_table_sql(name, "main", kinds, [name]))
     assert column_names(db, name) == [name, value]
     insert = SQLITE.insert_sql(name, "main", [name, value])
@@ -229,7 +229,7 @@ def staged(db: sqlite3.Connection, table: str, columns: list[str], values: list[
 
 
 def test_keys_are_a_primary_key_and_not_null(db: sqlite3.Connection) -> None:
-    kinds = pa.schema(
+    kinds: Any = pa.schema(
         [pa.field("a", pa.string()), pa.field("b", pa.int64(), nullable=False), pa.field("c", pa.int64())]
     )
     db.execute(SQLITE.create_table_sql("x", None, kinds, ["b", "a"]))

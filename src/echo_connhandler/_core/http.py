@@ -458,7 +458,7 @@ class Judge:
         return Failure(Kind.TEMPORARY, error, retry_after=asked, repeatable=self._replayable)
 
     def _error(self, cls: type[EchoConnError], text: str, error: Exception) -> EchoConnError:
-        detail = f" ({error})" if str(error) else ""
+        detail = f" ({str(error)[:200]})" if str(error) else ""
         return cls(self._redactor(f"{self.call()}: {text}{detail}"))
 
 

@@ -75,22 +75,29 @@ _FOREIGN = {
 }
 _NAME = r"(?<![\w$:]):(?P<name>[^\W\d]\w*+)"
 _BLOCK_WORDS = (
-    r"(?<![\w$@#])(?:(?P<begin>BEGIN)|(?P<case>CASE)|(?P<end>END)(?:\s+(?:(?P<of>IF|LOOP|WHILE|REPEAT)|CASE))?)(?![\w$@#])"
-    r"(?:\s+(?P<after>ATOMIC|TRAN|TRANSACTION|DISTRIBUTED)\b)?"
+    r"(?i:(?<![\w$@#])(?:(?P<begin>BEGIN)|(?P<case>CASE)|(?P<end>END)(?:\s+(?:(?P<of>IF|LOOP|WHILE|REPEAT)|CASE))?)(?![\w$@#])"
+    r"(?:\s+(?P<after>ATOMIC|TRAN|TRANSACTION|DISTRIBUTED)\b)?)"
 )
 
 
-def _patterns(tail: dict[str, str], *, quoted: bool = True) -> dict[str, re.Pattern[str]]:
+def _patterns(tail: dict[str, str], *, quoted: bool = True, first: str = "") -> dict[str, re.Pattern[str]]:
+    """Return a pattern per family for its lexemes and `tail`; `first` are the characters that any begins with."""
     return {
         family: re.compile(
-            "|".join((*_COMMENTS[family], *(_QUOTED[family] if quoted else ()), tail[family])),
-            re.DOTALL | re.IGNORECASE,
+            first
+            + "(?:"
+            + "|".join((*_COMMENTS[family], *(_QUOTED[family] if quoted else ()), tail[family]))
+            + ")",
+            re.DOTALL,
         )
         for family in _COMMENTS
     }
 
 
-_PARAMETERS = _patterns({family: f"{_NAME}|(?P<foreign>{own})" for family, own in _FOREIGN.items()})
+_PARAMETERS = _patterns(
+    {family: f"{_NAME}|(?P<foreign>{own})" for family, own in _FOREIGN.items()},
+    first=r"""(?=['"`\[:$@?#/\-eE])""",
+)
 _PUNCTUATION = _patterns(dict.fromkeys(_COMMENTS, rf"(?P<mark>[;()])|{_BLOCK_WORDS}"))
 _BLANKS = _patterns(dict.fromkeys(_COMMENTS, r"\s++"), quoted=False)
 _NESTING = re.compile(r"/\*|\*/")
@@ -197,7 +204,7 @@ def native(sql: str, params: Params, family: Family, style: Style) -> tuple[str,
             wanted = _listed(list(dict.fromkeys(compiled.names)))
             raise ParameterError(f"the SQL text has parameters but no values were given for {wanted}")
         return sql, ()
-    if isinstance(params, Mapping):
+    if type(params) is dict or isinstance(params, Mapping):
         compiled = compile_sql(sql, family, style)
         return compiled.text, bind(compiled, params)
     if isinstance(params, Sequence) and not isinstance(params, (str, bytes, bytearray, memoryview)):

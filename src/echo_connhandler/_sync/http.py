@@ -69,27 +69,29 @@ class HttpEngine(Engine):
         """Whether the client is open, and logged in where there's a login."""
         return not self.client.is_closed and (self._logins is None or self._logins.session is not None)
 
-    def send(self, request: httpx.Request) -> httpx.Response:
-        """Send one request and read the whole answer; no redirect is followed."""
+    def send(self, request: httpx.Request, ends: float | None) -> httpx.Response:
+        """Send one request and read the whole answer, until the clock says `ends`; no redirect is followed."""
         self._limiter.acquire()
         try:
             if self.client.is_closed:
                 raise ConnectionFailedError("the connection was closed while the call waited for it")
             response = self.client.send(request, follow_redirects=False, stream=True)
-            self._read(response)
+            self._read(response, ends)
             return response
         finally:
             self._limiter.release()
 
-    def _read(self, response: httpx.Response) -> None:
+    def _read(self, response: httpx.Response, ends: float | None) -> None:
         """Read the body, as `response.read` does, but with a limit, and leaving nothing open when it is broken."""
         body = BodyReader(response, self._max_bytes)
         chunks = response.iter_raw()
         try:
             for chunk in chunks:
                 body.take(chunk)
+                if ends is not None and monotonic() > ends:
+                    raise TimeoutError("the deadline passed while the answer came in")
             body.finish()
-        except (httpx.DecodingError, TransferError):
+        except (httpx.DecodingError, TransferError, TimeoutError):
             # What broke is the content, not the connection: httpx's nested generators would be left suspended. Once
             # the connection is closed, reading on ends them all.
             with shielded():
@@ -166,15 +168,17 @@ class HttpCalls(Calls[HttpEngine]):
         )
         logged_in = self._logins is not None and origin_of(url) == self._base.origin
 
+        ends = None if policy.deadline is None else began + policy.deadline
+
         def exchange(session: HttpSession | None, remaining: float | None) -> httpx.Response:
             if session is not None:
                 self._sync_engines.get().carry(session)
             limits = timeouts(options.get("timeout"), self._base.timeout, remaining)
             request = self._base.build(method, url, body, headers, session, self._jar, limits)
-            return self._sync_follow(request, response_ok)
+            return self._sync_follow(request, response_ok, ends=ends)
 
         def attempt() -> httpx.Response:
-            remaining = None if policy.deadline is None else began + policy.deadline - monotonic()
+            remaining = None if ends is None else ends - monotonic()
             with bounded(remaining):
                 session = self._sync_session() if logged_in else None
                 response = exchange(session, remaining)
@@ -195,11 +199,11 @@ class HttpCalls(Calls[HttpEngine]):
         return not asked_for and self.session_ended(response)
 
     def _sync_follow(
-        self, request: httpx.Request, response_ok: ResponseOk, *, login: bool = False
+        self, request: httpx.Request, response_ok: ResponseOk, *, ends: float | None, login: bool = False
     ) -> httpx.Response:
         history: list[httpx.Response] = []
         while True:
-            response = self._sync_engines.get().send(request)
+            response = self._sync_engines.get().send(request, ends)
             response.history = list(history)
             if response.next_request is None or takes_redirect(response_ok, response.status_code):
                 return response
@@ -261,7 +265,7 @@ class HttpCalls(Calls[HttpEngine]):
                     text = f"the login's answer was not understood ({said})"
                     raise AuthenticationError(self._redactor(text), response, scrub=self._redactor) from error
                 request = self._base.complete(request, self._jar, self._base.timeout)
-                response = self._sync_follow(request, None, login=True)
+                response = self._sync_follow(request, None, ends=None, login=True)
                 if response.status_code in TEMPORARY:
                     raise unexpected(response, 200, self._redactor)
                 if response.status_code >= 400:
