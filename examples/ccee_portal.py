@@ -62,9 +62,8 @@ def not_found(what: str) -> CkanError:
 class CceePortal:
     """The portal, running while its `with` block does; `url` is the host to give to a client.
 
-    Of the first three tries of each page, a share of `fault_rate` goes wrong, in a way that only `seed` and
-    the page's offset decide. `faults` counts by kind what was served, `tries` by offset what was asked for;
-    `count` and `sum` (exact, R$/MWh) come straight from the file, so a mistake in serving can't hide in them.
+    A share `fault_rate` of the first three tries of a page fails, as `seed` and offset decide. `faults`
+    counts by kind, `tries` by offset; `count` and `sum` (exact, R$/MWh) come from the file, not from pages.
     """
 
     def __init__(

@@ -42,8 +42,15 @@ def prices(portal: CceePortal, *, threads: int = 1, limit: int = 1000) -> list[D
 
 
 @pytest.fixture(scope="module")
-def calm() -> Iterator[httpx.Client]:
-    with CceePortal(fault_rate=0) as portal, httpx.Client(base_url=portal.url) as client:
+def calm_portal() -> Iterator[CceePortal]:
+    with CceePortal(fault_rate=0) as portal:
+        yield portal
+
+
+@pytest.fixture
+def calm(calm_portal: CceePortal) -> Iterator[httpx.Client]:
+    # Closed after each test, so that no thread of the portal outlives the test that woke it.
+    with httpx.Client(base_url=calm_portal.url) as client:
         yield client
 
 

@@ -2,11 +2,14 @@
 
 from ._version import __version__
 from .errors import EchoConnError
+from .factory import connect
 from .http import HttpConnProperties, HttpHandler, HttpSession, LoginFlow
 from .instrumentation import RetryDetails
 from .resilience import Resilience
+from .sql import ColumnInfo, SqlLiteConnProperties, SqlLiteHandler
 
 __all__ = (
+    "ColumnInfo",
     "EchoConnError",
     "HttpConnProperties",
     "HttpHandler",
@@ -14,5 +17,8 @@ __all__ = (
     "LoginFlow",
     "Resilience",
     "RetryDetails",
+    "SqlLiteConnProperties",
+    "SqlLiteHandler",
     "__version__",
+    "connect",
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -36,6 +37,10 @@ def db() -> Iterator[sqlite3.Connection]:
     connection = sqlite3.connect(":memory:", isolation_level=None)
     yield connection
     connection.close()
+
+
+def schema(*columns: tuple[str, Any]) -> pa.Schema:
+    return pa.schema([pa.field(name, kind) for name, kind in columns])
 
 
 def rows(db: sqlite3.Connection, table: str, columns: str = "*") -> list[Any]:
@@ -200,7 +205,7 @@ def test_columns_without_a_place_in_sqlite_are_refused(kind: Any) -> None:
 @pytest.mark.parametrize("name", HOSTILE)
 def test_write_statements_under_hostile_names(db: sqlite3.Connection, name: str) -> None:
     value = f"{name} 2"
-    kinds: Any = pa.schema([pa.field(name, pa.int64()), pa.field(value, pa.string())])
+    kinds = schema((name, pa.int64()), (value, pa.string()))
     db.execute(SQLITE.create_table_sql(name, "main", kinds, [name]))
     assert column_names(db, name) == [name, value]
     insert = SQLITE.insert_sql(name, "main", [name, value])
@@ -229,9 +234,7 @@ def staged(db: sqlite3.Connection, table: str, columns: list[str], values: list[
 
 
 def test_keys_are_a_primary_key_and_not_null(db: sqlite3.Connection) -> None:
-    kinds: Any = pa.schema(
-        [pa.field("a", pa.string()), pa.field("b", pa.int64(), nullable=False), pa.field("c", pa.int64())]
-    )
+    kinds = schema(("a", pa.string()), ("b", pa.int64()), ("c", pa.int64()))
     db.execute(SQLITE.create_table_sql("x", None, kinds, ["b", "a"]))
     found = [SQLITE.column_info(row) for row in db.execute(*SQLITE.describe_table_sql("x", None))]
     assert [(column.nullable, column.primary_key) for column in found] == [(False, 2), (False, 1), (True, 0)]
@@ -294,6 +297,13 @@ def test_moving_rows_is_fast_without_an_index(db: sqlite3.Connection) -> None:
     for sql in SQLITE.upsert_sql("staging", "x", None, ["k", "v"], ["k"]):
         db.execute(sql)
     assert db.execute("SELECT count(*), sum(v) FROM x").fetchone() == (count * 3 // 2, count)
+
+
+def test_placeholders_are_in_the_drivers_style() -> None:
+    numeric = replace(SQLITE, family="postgres", style="numeric")
+    assert numeric.insert_sql("t", "s", ["a", "%"]) == 'INSERT INTO "s"."t" ("a", "%") VALUES ($1, $2)'
+    percent = replace(SQLITE, family="mysql", style="format")
+    assert percent.insert_sql("t", None, ["a", "%"]) == "INSERT INTO `t` (`a`, `%%`) VALUES (%s, %s)"
 
 
 def test_frames_without_columns_or_keys_are_refused() -> None:

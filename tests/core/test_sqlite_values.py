@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -242,6 +243,7 @@ def test_nanoseconds_come_back_exactly(zone: str | None, values: list[int | None
         (pa.array([b"a", None], pa.binary_view()), [b"a", None]),
         (pa.array([b"ab"], pa.binary(2)), [b"ab"]),
         (pa.array(["x", None, "x"]).dictionary_encode(), ["x", None, "x"]),
+        (pc.run_end_encode(pa.array([7, 7, None])), [7, 7, None]),  # type: ignore[attr-defined]
         (pa.array([dt.date(2024, 1, 2)], pa.date64()), ["2024-01-02"]),
         (pa.array([naive(2024, 1, 2), None], pa.timestamp("s")), ["2024-01-02 00:00:00", None]),
         (

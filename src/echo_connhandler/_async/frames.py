@@ -7,16 +7,15 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from .._concurrency import async_in_thread
+from .._core.batches import combined, joined, lazy_rows, length_of
 from .._core.errors import EchoConnError, InvalidRequestError, QueryError
 from .._core.frames import (
     arrow_reader,
     check_columns,
     check_keys,
-    combined,
     find_duplicate_key,
     is_rereadable,
     iter_slices,
-    length_of,
     to_pandas,
     to_polars,
 )
@@ -203,7 +202,8 @@ class AsyncFrameCalls(AsyncSqlCalls):
             readers += 1
             slices = iter_slices(reader := arrow_reader(frame), batch_rows)
             names = list(reader.schema.names)
-            check_keys(keys, names)
+            if keys:
+                check_keys(keys, names)
             dialect = self._dialect
             if mode in ("create", "replace"):
                 if mode == "replace":
@@ -268,7 +268,7 @@ class AsyncFrameCalls(AsyncSqlCalls):
 
             async def work(connection: AsyncSqlConnection, batch: pa.RecordBatch = batch) -> int:
                 # Made into rows where they are written, which for tasks is another thread.
-                return await connection.run_many(insert, self._dialect.lazy_rows(batch))
+                return await connection.run_many(insert, lazy_rows(self._dialect, batch))
 
             await self._async_with_connection("write_frame", work, NO_RETRIES)
             done += batch.num_rows
@@ -276,7 +276,7 @@ class AsyncFrameCalls(AsyncSqlCalls):
                 seen.append(batch.select(list(keys)))
             if progress is not None:
                 progress(done, total)
-        if seen and (key := find_duplicate_key(seen, keys)) is not None:
+        if seen and (key := find_duplicate_key(joined(seen), keys)) is not None:
             raise InvalidRequestError(f"several rows of the frame have the key {key}: nothing was written")
         return done
 

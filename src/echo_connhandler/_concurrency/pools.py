@@ -96,6 +96,10 @@ class AsyncPool(Generic[A]):
             self._places.release()
             raise
 
+    def peek(self) -> A | None:
+        """Return an idle connection without taking it, the one used last; None if there's none."""
+        return self._idle[-1] if self._idle else None
+
     async def _wait(self) -> None:
         try:
             with anyio.fail_after(self._timeout):

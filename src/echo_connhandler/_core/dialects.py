@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .errors import InvalidRequestError
 from .extras import require
-from .sqltext import Family, Style, is_transaction_control, quote_identifier, quote_table
-from .sqlvalues import ColumnInfo
+from .sqlite_arrow import columns_to_arrow
+from .sqlite_values import to_sqlite_rows
+from .sqltext import (
+    Family,
+    Style,
+    first_keyword,
+    is_transaction_control,
+    quote_identifier,
+    quote_table,
+    without_parameters,
+)
+from .sqlvalues import ColumnInfo, Params
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -51,6 +62,10 @@ class Dialect:
         fold_case: whether names of columns that differ in case are the same.
         judge: a driver's exception, the call -> what it means, or None where it is none of the driver's.
         means_no_transaction: a driver's exception -> whether it only says that none is open.
+        to_rows: record batch -> its rows as the driver takes them.
+        to_batch: names, declared types, rows, schema or None -> record batch.
+        type_probe: SQL, parameters, a name -> three statements: the first makes a view of that name, the second
+            tells its columns' declared types in order, the third drops it; None where a query can't be probed.
     """
 
     family: Family
@@ -77,6 +92,11 @@ class Dialect:
     fold_case: bool
     judge: Callable[[Exception, str], Failure | None]
     means_no_transaction: Callable[[Exception], bool]
+    to_rows: Callable[[pa.RecordBatch], list[tuple[Any, ...]]]
+    to_batch: Callable[
+        [Sequence[str], Sequence[str], Sequence[tuple[Any, ...]], pa.Schema | None], pa.RecordBatch
+    ]
+    type_probe: Callable[[str, Params, str], tuple[str, str, str] | None]
 
     def begin(self, *, read_only: bool) -> str:
         """Return the statement that opens a transaction."""
@@ -290,6 +310,21 @@ def _sqlite_type(kind: pa.DataType) -> str | None:
     return None
 
 
+def _sqlite_probe(sql: str, params: Params, name: str) -> tuple[str, str, str] | None:
+    """A view tells the declared types of a query's columns; a view has no parameters, and NULL changes no type."""
+    if first_keyword(sql, "sqlite") not in ("SELECT", "WITH", "VALUES"):
+        return None
+    if params is not None and not isinstance(params, Mapping):
+        return None
+    quoted = quote_identifier(name, "sqlite")
+    text = without_parameters(sql.strip().rstrip(";"), "sqlite")
+    return (
+        f"CREATE TEMP VIEW {quoted} AS {text}",
+        f"SELECT type FROM pragma_table_info('{name}') ORDER BY cid",
+        f"DROP VIEW temp.{quoted}",
+    )
+
+
 # UPDATE ... FROM needs SQLite 3.33. An outer join, because for it SQLite builds an index where the target has
 # none on the keys; a subquery would read the whole target for each row.
 SQLITE = Dialect(
@@ -315,4 +350,7 @@ SQLITE = Dialect(
     fold_case=True,
     judge=_sqlite_judge,
     means_no_transaction=lambda error: "no transaction is active" in str(error),
+    to_rows=to_sqlite_rows,
+    to_batch=columns_to_arrow,
+    type_probe=_sqlite_probe,
 )

@@ -153,7 +153,7 @@ def _fit(values: list[Any], kind: Any) -> Any:
     try:
         if types.is_floating(kind):
             return _one_array(pa.array(values, kind))
-        # Asked for a type, Arrow would cut 1.5 to 1 and take bytes for text: it has to find the type by itself.
+        # Asked for a type, Arrow would cut 1.5 to 1 and take bytes for text: let it find the type by itself.
         found = _one_array(pa.array(values))
         if types.is_null(found.type):
             return found.cast(kind)

@@ -34,7 +34,7 @@ __all__ = (
 )
 
 Family: TypeAlias = Literal["postgres", "mysql", "sqlite", "tsql"]
-Style: TypeAlias = Literal["numeric", "qmark", "format", "named"]
+Style: TypeAlias = Literal["numeric", "qmark", "format", "named", "null"]
 
 # What opens but never closes reaches to the end: the server refuses such text, and no parameter is in it.
 _STRING = r"'(?:[^']++|'')*+'?"
@@ -81,7 +81,7 @@ _BLOCK_WORDS = (
 
 
 def _patterns(tail: dict[str, str], *, quoted: bool = True, first: str = "") -> dict[str, re.Pattern[str]]:
-    """Return a pattern per family for its lexemes and `tail`; `first` are the characters that any begins with."""
+    """Return a pattern per family for its lexemes and `tail`; `first` tells what any of them begins with."""
     return {
         family: re.compile(
             first
@@ -162,7 +162,7 @@ def compile_sql(sql: str, family: Family, style: Style) -> CompiledSql:
         start = match.end()
         number = numbers.setdefault(name, len(numbers) + 1)
         names.append(name)
-        pieces.append({"numeric": f"${number}", "qmark": "?", "format": "%s", "named": f":{name}"}[style])
+        pieces.append({"numeric": f"${number}", "qmark": "?", "format": "%s", "named": f":{name}", "null": "NULL"}[style])
     if not names:
         return CompiledSql(sql, ())
     if foreign:
@@ -173,6 +173,11 @@ def compile_sql(sql: str, family: Family, style: Style) -> CompiledSql:
     if style == "format":
         pieces[::2] = [piece.replace("%", "%%") for piece in pieces[::2]]
     return CompiledSql("".join(pieces), tuple(numbers) if style == "numeric" else tuple(names))
+
+
+def without_parameters(sql: str, family: Family) -> str:
+    """Return the text with NULL in the place of each `:name`."""
+    return compile_sql(sql, family, "null").text
 
 
 def bind(compiled: CompiledSql, params: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -8,16 +8,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from .._concurrency import in_thread
+from .._core.batches import combined, joined, lazy_rows, length_of
 from .._core.errors import EchoConnError, InvalidRequestError, QueryError
 from .._core.frames import (
     arrow_reader,
     check_columns,
     check_keys,
-    combined,
     find_duplicate_key,
     is_rereadable,
     iter_slices,
-    length_of,
     to_pandas,
     to_polars,
 )
@@ -206,7 +205,8 @@ class FrameCalls(SqlCalls):
             readers += 1
             slices = iter_slices(reader := arrow_reader(frame), batch_rows)
             names = list(reader.schema.names)
-            check_keys(keys, names)
+            if keys:
+                check_keys(keys, names)
             dialect = self._dialect
             if mode in ("create", "replace"):
                 if mode == "replace":
@@ -271,7 +271,7 @@ class FrameCalls(SqlCalls):
 
             def work(connection: SqlConnection, batch: pa.RecordBatch = batch) -> int:
                 # Made into rows where they are written, which for tasks is another thread.
-                return connection.run_many(insert, self._dialect.lazy_rows(batch))
+                return connection.run_many(insert, lazy_rows(self._dialect, batch))
 
             self._sync_with_connection("write_frame", work, NO_RETRIES)
             done += batch.num_rows
@@ -279,7 +279,7 @@ class FrameCalls(SqlCalls):
                 seen.append(batch.select(list(keys)))
             if progress is not None:
                 progress(done, total)
-        if seen and (key := find_duplicate_key(seen, keys)) is not None:
+        if seen and (key := find_duplicate_key(joined(seen), keys)) is not None:
             raise InvalidRequestError(f"several rows of the frame have the key {key}: nothing was written")
         return done
 

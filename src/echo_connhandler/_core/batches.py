@@ -1,0 +1,47 @@
+"""Record batches of one result put together, and how long a frame is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from .extras import require
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from .dialects import Dialect
+
+__all__ = ("combined", "joined", "lazy_rows", "length_of")
+
+
+def combined(batches: Sequence[pa.RecordBatch]) -> pa.Table | None:
+    """Return the batches as one table; None where a column's type differs between them, all-NULL ones left aside."""
+    pa = require("pyarrow", extra="arrow", purpose="reading frames")
+    fields = []
+    for field in batches[0].schema:
+        kinds = {kind for batch in batches if not pa.types.is_null(kind := batch.schema.field(field.name).type)}
+        if len(kinds) > 1:
+            return None
+        fields.append(field.with_type(kinds.pop()) if kinds else field)
+    schema = pa.schema(fields)
+    table: pa.Table = pa.Table.from_batches([batch.cast(schema) for batch in batches], schema)
+    return table
+
+
+def joined(batches: Sequence[pa.RecordBatch]) -> pa.Table:
+    """Return batches of one schema as one table."""
+    return require("pyarrow", extra="arrow", purpose="writing frames").Table.from_batches(batches)
+
+
+def length_of(frame: Any) -> int | None:
+    """Return how many rows a frame has, None for a stream that does not tell."""
+    rows = getattr(frame, "num_rows", None)
+    if isinstance(rows, int):
+        return rows
+    return len(frame) if hasattr(frame, "__len__") else None
+
+
+def lazy_rows(dialect: Dialect, batch: pa.RecordBatch) -> Iterator[tuple[Any, ...]]:
+    """Yield a batch's rows as the driver takes them; the work is done by whoever reads the first."""
+    yield from dialect.to_rows(batch)
