@@ -34,7 +34,7 @@ class AsyncTasks:
 
         self._group.start_soon(run)
 
-    async def __aexit__(self, *exc: Any) -> None:
+    async def __aexit__(self, *exc: object) -> None:
         await self._group.__aexit__(*exc)
 
 
@@ -62,7 +62,7 @@ class Tasks:
         self._threads.append(thread)
         thread.start()
 
-    def __exit__(self, *exc: Any) -> None:
+    def __exit__(self, *exc: object) -> None:
         for thread in self._threads:
             thread.join()
 

@@ -57,9 +57,7 @@ class ConnHandler:
             ConnectionFailedError, AuthenticationError: connecting failed.
         """
         if not isinstance(props, self.properties_class):
-            raise TypeError(
-                f"{type(self).__name__} takes {self.properties_class.__name__}, got {type(props).__name__}"
-            )
+            raise TypeError(f"{type(self).__name__} takes {self.properties_class.__name__}, got {type(props).__name__}")
         if isinstance(pool_size, bool) or not isinstance(pool_size, int) or pool_size < 1:
             raise ValueError(f"pool_size must be a whole number from 1, got {pool_size!r}")
         single = Resilience(

@@ -11,9 +11,7 @@ from .sql import SqlLiteHandler
 __all__ = ("connect",)
 
 _HANDLERS: dict[str, type[ConnHandler]] = {
-    scheme: handler
-    for handler in (HttpHandler, SqlLiteHandler)
-    for scheme in handler.properties_class.url_schemes
+    scheme: handler for handler in (HttpHandler, SqlLiteHandler) for scheme in handler.properties_class.url_schemes
 }
 
 

@@ -51,8 +51,8 @@ class HttpHandler(HttpCalls, AsyncHttpCalls, ConnHandler):
         Returns:
             HttpSession: what to send with every request to the host from now on.
         """
+        yield from ()
         return HttpSession()
-        yield
 
     def session_ended(self, response: httpx.Response) -> bool:
         """Tell whether a response means that the session has ended; override it for APIs that don't answer 401.
@@ -96,8 +96,9 @@ class HttpHandler(HttpCalls, AsyncHttpCalls, ConnHandler):
         twin = super()._like(**changes)
         for cookie in self._jar.jar:
             if twin.props.cookies.get(cookie.name) == self.props.cookies.get(cookie.name):
-                twin._jar.jar.set_cookie(cookie)
+                twin._jar.jar.set_cookie(cookie)  # noqa: SLF001 - a handler of this class
         if self._logins is not None:
-            twin._logins = self._logins  # the same user: a twin need not log in again
-            twin._redactor.add(session.secrets() if (session := self._logins.session) else ())
+            # The same user: the twin need not log in again, and knows the same secrets.
+            twin._logins = self._logins  # noqa: SLF001
+            twin._redactor = self._redactor.with_secrets(twin.props.secrets())  # noqa: SLF001
         return twin

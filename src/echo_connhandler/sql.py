@@ -37,7 +37,7 @@ class SqlHandler(FrameCalls, AsyncFrameCalls, ConnHandler):
 
     def _like(self, **changes: Any) -> Self:
         twin = super()._like(**changes)
-        twin._settings = self._settings  # the same database, also where it lives in memory
+        twin._settings = self._settings  # noqa: SLF001 - the same database, also where it lives in memory
         return twin
 
     @property

@@ -44,7 +44,9 @@ async def test_every_verb_sends_its_method(server: HttpServer) -> None:
 
 async def test_bodies_and_parameters_arrive(server: HttpServer) -> None:
     async with make(server) as handler:
-        sent = await handler.async_post("echo?a=1", json={"key": "välue"}, params={"b": ["2", "3"]}, headers={"X-One": "1"})
+        sent = await handler.async_post(
+            "echo?a=1", json={"key": "välue"}, params={"b": ["2", "3"]}, headers={"X-One": "1"}
+        )
         form = await handler.async_put("echo", data={"x": "1"})
         files = await handler.async_post("echo", files={"file": ("a.txt", b"content")}, data={"note": "hi"})
         text = await handler.async_patch("echo", content=b"raw")
@@ -150,7 +152,9 @@ async def test_429_without_retries_is_a_rate_limit(server: HttpServer) -> None:
 
 
 async def test_get_json(server: HttpServer) -> None:
-    server.script("/latin", [Reply(200, {"Content-Type": "application/json; charset=latin-1"}, '{"a": "ã"}'.encode("latin-1"))])
+    server.script(
+        "/latin", [Reply(200, {"Content-Type": "application/json; charset=latin-1"}, '{"a": "ã"}'.encode("latin-1"))]
+    )
     server.script("/page", [Reply(200, {"Content-Type": "text/html"}, b"<html>login</html>")])
     server.script("/empty", [Reply(200, {}, b"")])
     async with make(server) as handler:
@@ -206,7 +210,9 @@ async def test_credentials_stay_at_the_hosts_origin(server: HttpServer, other_se
         await handler.async_get("set-cookie?name=planted-5")
         await handler.async_get("echo")
         await handler.async_get(f"{other_server.url}/echo")
-        await handler.async_get("redirect-to", params={"url": f"{other_server.url}/echo"}, headers={"X-Own": "planted-6"})
+        await handler.async_get(
+            "redirect-to", params={"url": f"{other_server.url}/echo"}, headers={"X-Own": "planted-6"}
+        )
         await handler.async_connection.get(f"{other_server.url}/echo")
     at_home, abroad = server.requests[1], other_server.requests
     assert at_home.header("Authorization") == "Bearer planted-1"

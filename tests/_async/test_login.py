@@ -19,9 +19,7 @@ class TokenHandler(HttpHandler):
         form = {"user": self.props.user, "password": self.props.password}
         response = yield httpx.Request("POST", self.url_for("login"), json=form)
         answer = response.json()
-        return HttpSession(
-            headers={"Authorization": f"Bearer {answer['token']}"}, expires_in=answer.get("expires_in")
-        )
+        return HttpSession(headers={"Authorization": f"Bearer {answer['token']}"}, expires_in=answer.get("expires_in"))
 
 
 class Api:

@@ -45,7 +45,10 @@ async def test_other_errors_are_raised_at_once(server: HttpServer, status: int) 
 async def test_nine_attempts_by_default_with_doubling_waits(server: HttpServer) -> None:
     server.script("/x", [Reply(503)] * 20)
     async with make(server) as handler:
-        with no_waits() as waits, pytest.raises(UnexpectedStatusError, match=r"after 9 attempts in \d+\.\d\d s") as caught:
+        with (
+            no_waits() as waits,
+            pytest.raises(UnexpectedStatusError, match=r"after 9 attempts in \d+\.\d\d s") as caught,
+        ):
             await handler.async_get("x")
     assert len(server.requests) == caught.value.attempts == 9
     assert len(waits) == 8

@@ -45,9 +45,7 @@ def test_every_verb_sends_its_method(server: HttpServer) -> None:
 
 def test_bodies_and_parameters_arrive(server: HttpServer) -> None:
     with make(server) as handler:
-        sent = handler.post(
-            "echo?a=1", json={"key": "välue"}, params={"b": ["2", "3"]}, headers={"X-One": "1"}
-        )
+        sent = handler.post("echo?a=1", json={"key": "välue"}, params={"b": ["2", "3"]}, headers={"X-One": "1"})
         form = handler.put("echo", data={"x": "1"})
         files = handler.post("echo", files={"file": ("a.txt", b"content")}, data={"note": "hi"})
         text = handler.patch("echo", content=b"raw")
@@ -121,9 +119,7 @@ def test_headers_with_line_breaks_are_refused(server: HttpServer) -> None:
         (200, lambda response: False, False),
     ],
 )
-def test_response_ok_decides_what_is_taken(
-    server: HttpServer, status: int, response_ok: object, taken: bool
-) -> None:
+def test_response_ok_decides_what_is_taken(server: HttpServer, status: int, response_ok: object, taken: bool) -> None:
     with make(server) as handler:
         if taken:
             response = handler.get(f"status/{status}", response_ok=response_ok)  # type: ignore[arg-type]
@@ -137,9 +133,7 @@ def test_response_ok_decides_what_is_taken(
 def test_an_unexpected_status_is_a_runtime_error_with_the_response(server: HttpServer) -> None:
     server.script("/thing", [Reply(404, {}, b"no such thing")])
     with make(server) as handler:
-        with pytest.raises(
-            UnexpectedStatusError, match=r"GET http://.*/thing: 404 Not Found: no such thing"
-        ) as caught:
+        with pytest.raises(UnexpectedStatusError, match=r"GET http://.*/thing: 404 Not Found: no such thing") as caught:
             handler.get("thing")
     assert isinstance(caught.value, RuntimeError)
     assert caught.value.response.text == "no such thing"
@@ -156,8 +150,7 @@ def test_429_without_retries_is_a_rate_limit(server: HttpServer) -> None:
 
 def test_get_json(server: HttpServer) -> None:
     server.script(
-        "/latin",
-        [Reply(200, {"Content-Type": "application/json; charset=latin-1"}, '{"a": "ã"}'.encode("latin-1"))],
+        "/latin", [Reply(200, {"Content-Type": "application/json; charset=latin-1"}, '{"a": "ã"}'.encode("latin-1"))]
     )
     server.script("/page", [Reply(200, {"Content-Type": "text/html"}, b"<html>login</html>")])
     server.script("/empty", [Reply(200, {}, b"")])

@@ -20,9 +20,7 @@ class TokenHandler(HttpHandler):
         form = {"user": self.props.user, "password": self.props.password}
         response = yield httpx.Request("POST", self.url_for("login"), json=form)
         answer = response.json()
-        return HttpSession(
-            headers={"Authorization": f"Bearer {answer['token']}"}, expires_in=answer.get("expires_in")
-        )
+        return HttpSession(headers={"Authorization": f"Bearer {answer['token']}"}, expires_in=answer.get("expires_in"))
 
 
 class Api:
@@ -93,9 +91,7 @@ def test_a_session_is_renewed_before_it_expires(server: HttpServer) -> None:
         handler.get("data")
         handler.get("data")
     assert api.logins == 3
-    assert [
-        request.header("Authorization") is not None for request in server.requests if request.path == "/data"
-    ] == [
+    assert [request.header("Authorization") is not None for request in server.requests if request.path == "/data"] == [
         True,
         True,
     ]

@@ -214,9 +214,7 @@ def test_write_statements_under_hostile_names(db: sqlite3.Connection, name: str)
     stage = f"{name} staging"
     db.execute(SQLITE.staging_table_sql(stage, name, "main", [name, value]))
     db.executemany(SQLITE.insert_sql(stage, SQLITE.staging_schema, [name, value]), [(2, "new"), (3, "new")])
-    affected = [
-        db.execute(sql).rowcount for sql in SQLITE.upsert_sql(stage, name, "main", [name, value], [name])
-    ]
+    affected = [db.execute(sql).rowcount for sql in SQLITE.upsert_sql(stage, name, "main", [name, value], [name])]
     assert affected == [1, 1]
     assert rows(db, name) == [(1, "old"), (2, "new"), (3, "new")]
     db.execute(SQLITE.drop_table_sql(stage, SQLITE.staging_schema))

@@ -19,8 +19,10 @@ def test_every_error_survives_a_pickle_whole(cls: type[errors.EchoConnError]) ->
     error = cls("what, where, and what to do").told(attempts=3, elapsed=1.5, kind=Kind.TEMPORARY, retry_after=7)
     copy = pickle.loads(pickle.dumps(error))
     assert type(copy) is cls
-    assert str(copy) == str(error) == (
-        "what, where, and what to do (after 3 attempts in 1.50 s) (the server asked to wait 7 s)"
+    assert (
+        str(copy)
+        == str(error)
+        == ("what, where, and what to do (after 3 attempts in 1.50 s) (the server asked to wait 7 s)")
     )
     assert (copy.attempts, copy.elapsed, copy.retry_after) == (3, 1.5, 7)
     assert isinstance(copy, errors.EchoConnError)
@@ -57,7 +59,10 @@ def test_a_pickled_response_error_keeps_the_response_but_no_secret() -> None:
         content=b"planted-4",
     )
     response = httpx.Response(
-        403, headers={"Set-Cookie": "sid=planted-5", "Content-Type": "text/plain"}, text="no: planted-6", request=request
+        403,
+        headers={"Set-Cookie": "sid=planted-5", "Content-Type": "text/plain"},
+        text="no: planted-6",
+        request=request,
     )
     error = errors.UnexpectedStatusError("refused", response, scrub=Redactor(["planted-6"]))
     data = pickle.dumps(error)

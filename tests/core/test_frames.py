@@ -130,9 +130,7 @@ def test_slices_are_no_longer_than_asked() -> None:
 def test_check_columns() -> None:
     check_columns(["b", "a"], ["a", "b", "c"], "t")
     check_columns(["A"], ["a"], "t", fold_case=True)
-    with pytest.raises(
-        InvalidRequestError, match=r"table 't' has no column 'x', 'y'; it has 'a', 'b'.*rename.*ALTER"
-    ):
+    with pytest.raises(InvalidRequestError, match=r"table 't' has no column 'x', 'y'; it has 'a', 'b'.*rename.*ALTER"):
         check_columns(["a", "x", "y"], ["a", "b"], "t")
     with pytest.raises(InvalidRequestError, match="has no column 'A'"):
         check_columns(["A"], ["a"], "t")
@@ -299,9 +297,7 @@ def test_decimal_text_is_plain_digits() -> None:
         ("polars", lambda: to_polars(FULL), "polars"),
     ],
 )
-def test_missing_libraries_are_named(
-    monkeypatch: pytest.MonkeyPatch, missing: str, call: Any, extra: str
-) -> None:
+def test_missing_libraries_are_named(monkeypatch: pytest.MonkeyPatch, missing: str, call: Any, extra: str) -> None:
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(MissingExtraError, match=rf"{missing}, which is not installed.*\[{extra}\]"):
         call()

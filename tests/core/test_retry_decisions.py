@@ -118,7 +118,7 @@ NOW = dt.datetime(2026, 11, 21, 12, tzinfo=dt.UTC)
         ("1.5", None),
         ("soon", None),
         ("", None),
-        ("９", None),
+        ("\uff19", None),
         ("9" * 40, 1e9),
         (format_datetime(NOW + dt.timedelta(seconds=90), usegmt=True), 90),
         (format_datetime(NOW - dt.timedelta(seconds=90), usegmt=True), 0),

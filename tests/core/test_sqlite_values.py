@@ -145,11 +145,7 @@ def test_values_that_sqlite_can_not_hold_are_refused(value: Any, reason: str) ->
         adapt_row((1, value))
 
 
-@given(
-    st.lists(
-        st.none() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False) | st.text() | st.binary()
-    )
-)
+@given(st.lists(st.none() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False) | st.text() | st.binary()))
 def test_plain_rows_are_as_they_were(values: list[Any]) -> None:
     try:
         assert adapt_row(values) == tuple(values)
@@ -205,9 +201,7 @@ EXACT = [
 
 @pytest.mark.parametrize(("kind", "values"), EXACT, ids=lambda value: str(value)[:20])
 @given(data=st.data())
-def test_columns_come_back_exactly(
-    kind: pa.DataType, values: st.SearchStrategy[Any], data: st.DataObject
-) -> None:
+def test_columns_come_back_exactly(kind: pa.DataType, values: st.SearchStrategy[Any], data: st.DataObject) -> None:
     column = pa.array(data.draw(lists(values)), kind)
     found, _ = through(column)
     assert found.type == kind
@@ -255,9 +249,7 @@ def test_nanoseconds_come_back_exactly(zone: str | None, values: list[int | None
             ["1970-01-01 00:00:00.000000001", "1970-01-01 00:00:00.000001", "1970-01-01 00:00:01"],
         ),
         (
-            pa.array(
-                [dt.datetime(2024, 1, 2, tzinfo=SAO_PAULO), None], pa.timestamp("us", "America/Sao_Paulo")
-            ),
+            pa.array([dt.datetime(2024, 1, 2, tzinfo=SAO_PAULO), None], pa.timestamp("us", "America/Sao_Paulo")),
             ["2024-01-02 03:00:00+00:00", None],
         ),
         (pa.array([dt.time(1, 2, 3)], pa.time32("ms")), ["01:02:03"]),
@@ -366,9 +358,7 @@ def test_declared_types(declared: str, kind: pa.DataType | None) -> None:
         (None, [1.5, None], pa.float64()),
     ],
 )
-def test_columns_have_the_type_their_values_fit(
-    declared: str | None, values: list[Any], kind: pa.DataType
-) -> None:
+def test_columns_have_the_type_their_values_fit(declared: str | None, values: list[Any], kind: pa.DataType) -> None:
     column = columns_to_arrow(["c"], [declared], [(value,) for value in values]).column(0)
     assert column.type == kind
     if kind in (pa.int64(), pa.float64(), pa.string(), pa.binary(), pa.null()):
@@ -413,7 +403,5 @@ def test_later_batches_keep_the_schema() -> None:
         ((None, None, None, 1, None), "d", "INTEGER"),
         ((None, None, None, None, b"x"), "e", "BLOB"),
     ]:
-        with pytest.raises(
-            QueryError, match=rf"column '{name}' holds {met} values, and the rows before.*CAST"
-        ):
+        with pytest.raises(QueryError, match=rf"column '{name}' holds {met} values, and the rows before.*CAST"):
             columns_to_arrow(names, declared, [row], first.schema)

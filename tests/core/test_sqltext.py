@@ -322,9 +322,7 @@ def test_sqlite_takes_any_quoted_name(name: str) -> None:
 
 def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
-    wanted = (
-        r'^reading frames needs pyarrow, which is not installed: pip install "echo-connhandler\[arrow\]"$'
-    )
+    wanted = r'^reading frames needs pyarrow, which is not installed: pip install "echo-connhandler\[arrow\]"$'
     for module in ("pyarrow", "pyarrow.some_part"):
         with pytest.raises(MissingExtraError, match=wanted):
             require(module, extra="arrow", purpose="reading frames")

@@ -1,4 +1,4 @@
-"""One handler as a whole: both halves on one instance, threads, event loops, pickles, cancellation, and what is left."""
+"""One handler as a whole: both halves, threads, event loops, pickles, cancellation, and what is left behind."""
 
 from __future__ import annotations
 
@@ -302,7 +302,7 @@ async def test_cancellation_at_every_await_point_leaves_the_handler_usable(serve
         await handler.async_close()
         if steps.count < nth:
             break
-    assert cancelled >= 10
+    assert cancelled >= 6  # three attempts, each with its waits
     server.wait_open(0)
     gc.collect()
     assert psutil.Process().num_fds() <= before + 1
@@ -327,6 +327,7 @@ def test_a_server_that_comes_back_is_found_again(server: HttpServer) -> None:
             proxy.drop("reset")
             assert handler.get("echo").status_code == 200
             proxy.refuse()
+            proxy.drop()
             with pytest.raises(ConnectionFailedError):
                 handler.get("echo")
             proxy.accept()

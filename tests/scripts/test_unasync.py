@@ -250,8 +250,8 @@ REWRITES = {
     ),
     # Python 3.12.1 and before misplace the end of these.
     "non-ASCII over lines": (
-        '"""é\nasync_a é""" + async_get; x = aclose + "é" + aclose',
-        '"""é\na é""" + get; x = close + "é" + close',
+        '"""é\nasync_a éàéàéà""" + async_get; x = aclose + "é" + aclose',
+        '"""é\na éàéàéà""" + get; x = close + "é" + close',
     ),
     "removed lines": (
         """
@@ -400,6 +400,7 @@ def test_the_current_folder_does_not_matter(
     monkeypatch.chdir(elsewhere)
 
     assert run(root, "--check", rules=ONE_RULE) == 0
+    assert "import httpx\n\nfrom echo_connhandler import x\n" in (root / HTTP_TWIN).read_text()
 
 
 def test_a_tree_without_configuration_takes_the_repository_s(tmp_path: Path) -> None:
@@ -434,9 +435,7 @@ def test_check_fails_on_a_stale_file_and_leaves_it(root: Path, capsys: pytest.Ca
     assert (root / HTTP_TWIN).read_text() == "edited by hand\n"
 
 
-def test_check_fails_on_a_missing_file_and_writes_none(
-    root: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_check_fails_on_a_missing_file_and_writes_none(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(root, {HTTP: CLOSING})
 
     status = run(root, "--check", rules=ONE_RULE)
@@ -446,9 +445,7 @@ def test_check_fails_on_a_missing_file_and_writes_none(
     assert not (root / TWINS).exists()
 
 
-def test_orphans_fail_the_check_and_a_run_removes_them(
-    root: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_orphans_fail_the_check_and_a_run_removes_them(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     generated(root, CLOSING)
     write(root, {f"{TWINS}/old/deep/a.py": "", f"{TWINS}/__pycache__/b.py": "", f"{TWINS}/data.txt": ""})
     (root / TWINS / "empty").mkdir()
@@ -514,9 +511,7 @@ def test_knows_an_async_word(line: str, word: str) -> None:
 
 
 @pytest.mark.parametrize("options", [[], ["--check"]])
-def test_fails_on_an_async_word_left_over(
-    root: Path, capsys: pytest.CaptureFixture[str], options: list[str]
-) -> None:
+def test_fails_on_an_async_word_left_over(root: Path, capsys: pytest.CaptureFixture[str], options: list[str]) -> None:
     write(root, {HTTP: 'import anyio\nasync def f():\n    """Await, async."""\n    return x.aclose()\n'})
     run(root)
     capsys.readouterr()
@@ -534,9 +529,7 @@ def test_words_that_only_look_async_pass(root: Path) -> None:
 
 
 @pytest.mark.parametrize("options", [[], ["--check"]])
-def test_fails_on_a_rule_nothing_uses(
-    root: Path, capsys: pytest.CaptureFixture[str], options: list[str]
-) -> None:
+def test_fails_on_a_rule_nothing_uses(root: Path, capsys: pytest.CaptureFixture[str], options: list[str]) -> None:
     generated(root, CLOSING + "async_x = 1  # unasync: remove\n")
     capsys.readouterr()
     rules = generator.Rules({r"async_(\w+)": r"\1"}, {"aclose": "close", "aread": "read"})
@@ -654,11 +647,11 @@ def pretend_environment(root: Path, text: str) -> None:
 
 
 def test_the_script_finds_the_package_of_its_own_name(root: Path) -> None:
+    write(root, {HTTP: "x = 1\n"})
     command = [sys.executable, generator.__file__, "--root", str(root), "--check"]
     done = subprocess.run(command, cwd=Path(generator.__file__).parent, capture_output=True, text=True)
 
-    assert "unused rule" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert f"{HTTP_TWIN}: missing" in done.stderr
 
 
 def test_without_its_tools_it_says_how_to_get_them(root: Path) -> None:

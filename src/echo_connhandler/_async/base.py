@@ -96,5 +96,3 @@ class AsyncCalls(Generic[E]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.async_close()
-
-

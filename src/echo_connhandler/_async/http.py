@@ -137,9 +137,7 @@ class AsyncHttpCalls(AsyncCalls[AsyncHttpEngine]):
             self._logins.forget()
             self._jar.jar.clear()
 
-    async def async_request(
-        self, method: str, endpoint: str, **options: Unpack[RequestOptions]
-    ) -> httpx.Response:
+    async def async_request(self, method: str, endpoint: str, **options: Unpack[RequestOptions]) -> httpx.Response:
         """Send a request and return its response, trying again as the handler's resilience has it.
 
         Args:

@@ -44,16 +44,13 @@ async def async_persist(
     began = monotonic() if started is None else started
     try:
         return await attempt()
-    except Exception as error:
-        first = error
+    except Exception as error:  # noqa: BLE001 - what it means is for `judge` to say
+        first = [error]
     course = _Course(policy, judge, named, began)
-    replayed = False
 
     async def again() -> T:
-        nonlocal replayed
-        if not replayed:
-            replayed = True
-            raise first
+        if first:
+            raise first.pop()
         if course.reconnect and reconnect is not None:
             await reconnect()
         return await attempt()
@@ -73,8 +70,6 @@ async def async_persist(
         if last is error:
             raise
         raise last from error
-    finally:
-        del first  # an exception and the frame that holds it would keep each other alive
 
 
 class _Course:

@@ -40,9 +40,7 @@ class AsyncSqlEngine(AsyncEngine):
         self._settings = settings
         self._dialect = dialect
         self._policy = policy.for_connecting()
-        self.pool: AsyncPool[AsyncSqlConnection] = AsyncPool(
-            self._open_connection, size, settings.props.conn_timeout
-        )
+        self.pool: AsyncPool[AsyncSqlConnection] = AsyncPool(self._open_connection, size, settings.props.conn_timeout)
         self.held: dict[int, AsyncHeld] = {}
 
     @property
@@ -57,7 +55,9 @@ class AsyncSqlEngine(AsyncEngine):
         async def attempt() -> AsyncSqlConnection:
             return await async_open_connection(self._settings)
 
-        return await async_persist(attempt, self._policy, lambda error: self._dialect.judge(error, named()), named=named)
+        return await async_persist(
+            attempt, self._policy, lambda error: self._dialect.judge(error, named()), named=named
+        )
 
     async def aclose(self) -> None:
         """Close all connections; those in use are closed when they are given back."""
@@ -167,9 +167,7 @@ class AsyncSqlCalls(AsyncCalls[AsyncSqlEngine]):
         columns = self._unique(result.columns)
         return dict(zip(columns, result.rows[0], strict=True)) if result.rows else None
 
-    async def async_fetch_value(
-        self, sql: str, params: Params = None, *, retry: Resilience | int | None = None
-    ) -> Any:
+    async def async_fetch_value(self, sql: str, params: Params = None, *, retry: Resilience | int | None = None) -> Any:
         """Execute a query and return the first value of its first row, None if it has no row."""
         result = await self._async_run("fetch_value", sql, params, retry, most=1)
         return result.rows[0][0] if result.rows else None
@@ -192,7 +190,7 @@ class AsyncSqlCalls(AsyncCalls[AsyncSqlEngine]):
             while rows:
                 for row in rows:
                     yield dict(zip(columns, row, strict=True))
-                rows = await self._async_fetch_more("iterate", cursor, batch_size)  # noqa: PLW2901
+                rows = await self._async_fetch_more("iterate", cursor, batch_size)
 
     # Transactions
 
@@ -368,9 +366,7 @@ class AsyncSqlCalls(AsyncCalls[AsyncSqlEngine]):
                 raise
             return connection
 
-        connection = await async_persist(
-            attempt, self.resilience, self._judge(what), named=lambda: self._named(what)
-        )
+        connection = await async_persist(attempt, self.resilience, self._judge(what), named=lambda: self._named(what))
         if held is None:
             held = engine.held[mine] = AsyncHeld(connection)
         held.uses += 1
@@ -420,7 +416,7 @@ class AsyncSqlCalls(AsyncCalls[AsyncSqlEngine]):
             return
         try:
             await connection.run(self._dialect.rollback, ())
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the connection is not to be used again
             if not self._dialect.means_no_transaction(error):
                 await connection.aclose()
 
@@ -451,5 +447,3 @@ class AsyncSqlCalls(AsyncCalls[AsyncSqlEngine]):
             return await cursor.fetch(count)
 
         return await async_persist(attempt, NO_RETRIES, self._judge(what), named=lambda: self._named(what))
-
-

@@ -1,4 +1,4 @@
-"""Hand-written pairs of one shape: each `AsyncX` or `async_x` here has an `X` or `x` that generated code uses instead."""
+"""Hand-written pairs of one shape: each `AsyncX` or `async_x` has an `X` or `x` that generated code uses instead."""
 
 from .flights import Flight, Logins, async_join, join
 from .local import AsyncLocal, Local

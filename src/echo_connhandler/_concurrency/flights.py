@@ -106,7 +106,8 @@ def join(flight: Flight[T]) -> T | None:
 def _waker(event: anyio.Event) -> Callable[[], None]:
     """Return a function that sets `event` from any thread."""
     loop = current_token().native_token
-    schedule = getattr(loop, "call_soon_threadsafe", None) or loop.run_sync_soon  # asyncio's name, or trio's
+    # asyncio's name for it, or trio's
+    schedule = getattr(loop, "call_soon_threadsafe", None) or getattr(loop, "run_sync_soon")  # noqa: B009 - untyped
 
     def wake() -> None:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import AsyncGenerator, Callable
+from contextlib import suppress
 from typing import Any, Generic, Protocol, TypeVar
 
 import anyio
@@ -88,10 +89,8 @@ class AsyncLocal(Generic[A]):
     def _open(self, slot: _AsyncSlot[A]) -> A:
         value = self._make()
         keeper = _keep(value)
-        try:
+        with suppress(StopIteration):
             keeper.__anext__().send(None)  # runs to its yield without waiting, and makes the loop know it
-        except StopIteration:
-            pass
         slot.value, slot.keeper = value, keeper
         return value
 

@@ -17,21 +17,25 @@ __all__ = ("combined", "joined", "lazy_rows", "length_of")
 
 def combined(batches: Sequence[pa.RecordBatch]) -> pa.Table | None:
     """Return the batches as one table; None where a column's type differs between them, all-NULL ones left aside."""
-    pa = require("pyarrow", extra="arrow", purpose="reading frames")
+    pyarrow = require("pyarrow", extra="arrow", purpose="reading frames")
     fields = []
     for field in batches[0].schema:
-        kinds = {kind for batch in batches if not pa.types.is_null(kind := batch.schema.field(field.name).type)}
+        kinds = {kind for batch in batches if not pyarrow.types.is_null(kind := batch.schema.field(field.name).type)}
         if len(kinds) > 1:
             return None
         fields.append(field.with_type(kinds.pop()) if kinds else field)
-    schema = pa.schema(fields)
-    table: pa.Table = pa.Table.from_batches([batch.cast(schema) for batch in batches], schema)
-    return table
+    schema = pyarrow.schema(fields)
+    return _table([batch.cast(schema) for batch in batches])
 
 
 def joined(batches: Sequence[pa.RecordBatch]) -> pa.Table:
     """Return batches of one schema as one table."""
-    return require("pyarrow", extra="arrow", purpose="writing frames").Table.from_batches(batches)
+    return _table(batches)
+
+
+def _table(batches: Sequence[pa.RecordBatch]) -> pa.Table:
+    table: pa.Table = require("pyarrow", extra="arrow", purpose="frames").Table.from_batches(list(batches))
+    return table
 
 
 def length_of(frame: Any) -> int | None:

@@ -93,9 +93,7 @@ class Dialect:
     judge: Callable[[Exception, str], Failure | None]
     means_no_transaction: Callable[[Exception], bool]
     to_rows: Callable[[pa.RecordBatch], list[tuple[Any, ...]]]
-    to_batch: Callable[
-        [Sequence[str], Sequence[str], Sequence[tuple[Any, ...]], pa.Schema | None], pa.RecordBatch
-    ]
+    to_batch: Callable[[Sequence[str], Sequence[str], Sequence[tuple[Any, ...]], pa.Schema | None], pa.RecordBatch]
     type_probe: Callable[[str, Params, str], tuple[str, str, str] | None]
 
     def begin(self, *, read_only: bool) -> str:
@@ -169,9 +167,7 @@ class Dialect:
     def insert_sql(self, table: str, schema: str | None, columns: Sequence[str]) -> str:
         """Return the statement that inserts a row of values for `columns`, in the driver's style."""
         _check(columns)
-        marks = [
-            {"numeric": f"${n}", "format": "%s"}.get(self.style, "?") for n in range(1, len(columns) + 1)
-        ]
+        marks = [{"numeric": f"${n}", "format": "%s"}.get(self.style, "?") for n in range(1, len(columns) + 1)]
         text = f"INSERT INTO {self._table(table, schema)} ({self._columns(columns)})"
         if self.style == "format":
             text = text.replace("%", "%%")
@@ -194,9 +190,7 @@ class Dialect:
         They need no unique constraint on `keys`; the staged keys must be unique and not NULL.
         """
         insert = self.insert_missing_sql(staging, table, schema, columns, keys)
-        pairs = ", ".join(
-            f"{self.quote(name)} = s.{self.quote(name)}" for name in columns if name not in keys
-        )
+        pairs = ", ".join(f"{self.quote(name)} = s.{self.quote(name)}" for name in columns if name not in keys)
         if not pairs:
             return [insert]
         update = self.update_text.format(
@@ -267,9 +261,7 @@ def _sqlite_describe(table: str, schema: str | None) -> Query:
 
 def _sqlite_column(row: Sequence[Any]) -> ColumnInfo:
     name, declared, not_null, default, primary_key = row
-    return ColumnInfo(
-        name=name, type=declared, nullable=not not_null, default=default, primary_key=primary_key
-    )
+    return ColumnInfo(name=name, type=declared, nullable=not not_null, default=default, primary_key=primary_key)
 
 
 def _sqlite_judge(error: Exception, call: str) -> Failure | None:
@@ -344,9 +336,7 @@ SQLITE = Dialect(
         "INSERT INTO {table} ({columns}) SELECT {values} FROM {staging} AS s "
         "LEFT JOIN {table} AS t ON {matches} WHERE t.{key} IS NULL"
     ),
-    ignore_text=(
-        "INSERT INTO {table} ({columns}) SELECT {values} FROM {staging} AS s WHERE 1 ON CONFLICT DO NOTHING"
-    ),
+    ignore_text=("INSERT INTO {table} ({columns}) SELECT {values} FROM {staging} AS s WHERE 1 ON CONFLICT DO NOTHING"),
     fold_case=True,
     judge=_sqlite_judge,
     means_no_transaction=lambda error: "no transaction is active" in str(error),

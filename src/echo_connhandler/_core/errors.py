@@ -30,6 +30,7 @@ __all__ = (
     "UnexpectedStatusError",
 )
 
+
 class Kind(enum.Enum):
     """What is known about a failed attempt."""
 

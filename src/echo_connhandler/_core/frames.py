@@ -62,9 +62,7 @@ def _pandas_to_arrow(frame: DataFrame) -> Table:
     pa = require("pyarrow", extra="arrow", purpose="writing frames")
     names = [name for name in frame.columns if not isinstance(name, str)]
     if names:
-        raise InvalidRequestError(
-            f"names of columns are text, not {names[0]!r}: rename them, for example df.columns"
-        )
+        raise InvalidRequestError(f"names of columns are text, not {names[0]!r}: rename them, for example df.columns")
     _refuse_duplicates(list(frame.columns), fold_case=False)
     try:
         table: Table = pa.Table.from_pandas(frame, preserve_index=False)
@@ -81,9 +79,7 @@ def _imported(import_it: Any, frame: Any) -> Any:
     except pa.ArrowInvalid as error:
         if "non-struct" in str(error):
             raise TypeError(_not_a_frame(frame)) from error
-        raise InvalidRequestError(
-            f"the frame has a column of a type that Arrow doesn't know: {error}"
-        ) from error
+        raise InvalidRequestError(f"the frame has a column of a type that Arrow doesn't know: {error}") from error
 
 
 def _not_a_frame(frame: Any) -> str:
@@ -146,9 +142,7 @@ def _refuse_duplicates(names: Sequence[str], *, fold_case: bool) -> None:
     counts = Counter(_folded(name, fold_case) for name in names)
     twice = [name for name in names if counts[_folded(name, fold_case)] > 1]
     if twice:
-        raise InvalidRequestError(
-            f"the frame has columns of the same name: {_listed(twice)}: rename or drop one"
-        )
+        raise InvalidRequestError(f"the frame has columns of the same name: {_listed(twice)}: rename or drop one")
 
 
 def _folded(name: str, fold_case: bool) -> str:
@@ -166,16 +160,12 @@ def _listed(names: Sequence[str]) -> str:
 def check_keys(keys: Sequence[str], frame_columns: Sequence[str]) -> None:
     """Raise `InvalidRequestError` unless `keys`, if any, are different columns of the frame."""
     if isinstance(keys, str):
-        raise InvalidRequestError(
-            f'keys are a sequence of names of columns, for example keys=["id"], not {keys!r}'
-        )
+        raise InvalidRequestError(f'keys are a sequence of names of columns, for example keys=["id"], not {keys!r}')
     if len(set(keys)) < len(keys):
         raise InvalidRequestError(f"a key column is named twice: {_listed(keys)}")
     unknown = [key for key in keys if key not in frame_columns]
     if unknown:
-        raise InvalidRequestError(
-            f"the frame has no key column {_listed(unknown)}; it has {_listed(frame_columns)}"
-        )
+        raise InvalidRequestError(f"the frame has no key column {_listed(unknown)}; it has {_listed(frame_columns)}")
 
 
 def find_duplicate_key(table: Table, keys: Sequence[str]) -> dict[str, Any] | None:
@@ -194,9 +184,7 @@ def find_duplicate_key(table: Table, keys: Sequence[str]) -> dict[str, Any] | No
         column = table[key]
         if column.null_count:
             row = pc.index(pc.is_null(column), True).as_py()
-            raise InvalidRequestError(
-                f"key column {key!r} is NULL in row {row} of the frame: a key needs a value"
-            )
+            raise InvalidRequestError(f"key column {key!r} is NULL in row {row} of the frame: a key needs a value")
         columns.append(_grouped(column))
     pa = require("pyarrow", extra="arrow", purpose="writing frames")
     names = [str(place) for place in range(len(keys))]

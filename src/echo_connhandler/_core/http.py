@@ -7,7 +7,7 @@ import re
 import uuid
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from http.cookiejar import Cookie, CookieJar, DefaultCookiePolicy, eff_request_host
+from http.cookiejar import Cookie, CookieJar, DefaultCookiePolicy, eff_request_host  # type: ignore[attr-defined]
 from typing import Any, TypeAlias, TypedDict
 from urllib.request import Request as _UrllibRequest
 
@@ -52,7 +52,7 @@ TEMPORARY = frozenset({408, 425, 429, 500, 502, 503, 504})
 FOLLOWED = frozenset({"GET", "HEAD", "OPTIONS"})
 MAX_REDIRECTS = 20
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
-_ABSOLUTE = re.compile(r"[a-z][a-z0-9+.-]*://", re.I)
+_ABSOLUTE = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Z-]+")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -124,9 +124,7 @@ class HttpBase:
         self._params = {k: str(v) for k, v in payload.items()} if key == "params" else {}
         self._payload = payload if key in ("json", "data") else {}
         self._payload_key = key
-        self.timeout = httpx.Timeout(
-            props.request_timeout, connect=props.conn_timeout, pool=None
-        ).as_dict()
+        self.timeout = httpx.Timeout(props.request_timeout, connect=props.conn_timeout, pool=None).as_dict()
 
     def resolve(self, endpoint: str) -> httpx.URL:
         """Return the URL of an endpoint: appended to the host, or the endpoint itself if it's a full URL.
@@ -273,8 +271,8 @@ def _with_params(url: httpx.URL, params: Any, constant: Mapping[str, str]) -> ht
     own = httpx.QueryParams(url.query.decode("ascii"))
     if params is not None:
         own = own.merge(params)
-    pairs = [(k, v) for k, v in constant.items() if k not in own] + own.multi_items()
-    return url.copy_with(params=httpx.QueryParams(pairs))
+    missing = httpx.QueryParams({k: v for k, v in constant.items() if k not in own})
+    return url.copy_with(params=httpx.QueryParams([*missing.multi_items(), *own.multi_items()]))
 
 
 def _refuse_injection(request: httpx.Request) -> None:
@@ -425,7 +423,9 @@ def unexpected(
 class Judge:
     """Tells what a failed attempt of one call means. Sources: httpx's exceptions, and what httpcore raises when."""
 
-    def __init__(self, method: str, url: httpx.URL, policy: Resilience, redactor: Redactor, *, replayable: bool) -> None:
+    def __init__(
+        self, method: str, url: httpx.URL, policy: Resilience, redactor: Redactor, *, replayable: bool
+    ) -> None:
         self._method, self._url, self._redactor = method, url, redactor
         self._keyed = policy.idempotency_key and method in ("POST", "PATCH")
         self._repeatable = policy.repeats(method) or self._keyed

@@ -88,7 +88,9 @@ class ConnProperties:
         scheme, separator, _ = url.partition("://")
         if not separator or scheme.lower() not in cls.url_schemes:
             known = ", ".join(f"{s}://" for s in cls.url_schemes)
-            raise ValueError(f"{cls.__name__}: the URL's scheme is {scheme if separator else 'missing'!r}, must be {known}")
+            raise ValueError(
+                f"{cls.__name__}: the URL's scheme is {scheme if separator else 'missing'!r}, must be {known}"
+            )
         return cls._from_texts({**cls._url_values(url), **_query_values(url)}, "the URL", more)
 
     @classmethod
@@ -133,7 +135,7 @@ class ConnProperties:
             if key.endswith("_env") and isinstance(value, str):
                 if value not in os.environ:
                     raise ValueError(f"profile [{name}] in {file}: {key} names the variable {value}, which is not set")
-                key, value = key.removesuffix("_env"), os.environ[value]  # noqa: PLW2901
+                key, value = key.removesuffix("_env"), os.environ[value]
             values[key] = value
         return cls._from_texts(values, f"profile [{name}] in {file}", more)
 
@@ -159,7 +161,9 @@ def _default(spec: dataclasses.Field[Any]) -> Any:
 
 def _shown(value: Any, *, secret: bool) -> str:
     if isinstance(value, dict):
-        inside = ", ".join(f"{k!r}: {_shown(v, secret=secret and k.lower() not in SAFE_HEADERS)}" for k, v in value.items())
+        inside = ", ".join(
+            f"{k!r}: {_shown(v, secret=secret and k.lower() not in SAFE_HEADERS)}" for k, v in value.items()
+        )
         return f"{{{inside}}}"
     return repr(MASK) if secret else repr(value)
 
@@ -282,7 +286,9 @@ class HttpConnProperties(ConnProperties):
             raise ValueError(f"{'user' if self.user is None else 'password'} is missing: user and password go together")
         _check_seconds(self, "conn_timeout", "request_timeout")
         if self.payload_kwargs_key not in ("json", "data", "params", "headers"):
-            raise ValueError(f"payload_kwargs_key must be json, data, params or headers, got {self.payload_kwargs_key!r}")
+            raise ValueError(
+                f"payload_kwargs_key must be json, data, params or headers, got {self.payload_kwargs_key!r}"
+            )
         for name in ("headers", "cookies", "payload_kwargs"):
             if not isinstance(getattr(self, name), Mapping):
                 raise TypeError(f"{name} must be a mapping, got {type(getattr(self, name)).__name__}")
@@ -308,7 +314,9 @@ class HttpConnProperties(ConnProperties):
 def _check_header_values(name: str, values: Mapping[str, Any]) -> None:
     for key, value in values.items():
         if not isinstance(key, str) or not isinstance(value, str):
-            raise TypeError(f"{name}: names and values must be text; {key!r} has a value of type {type(value).__name__}")
+            raise TypeError(
+                f"{name}: names and values must be text; {key!r} has a value of type {type(value).__name__}"
+            )
         if any(ch in key + value for ch in "\r\n\0"):
             raise ValueError(f"{name}: line breaks and NUL are not allowed ({key!r})")
 

@@ -34,9 +34,9 @@ SAFE_HEADERS = frozenset(
 )
 
 _SECRET_NAME = re.compile(
-    r"token|key|secret|passw|passphrase|pwd|senha|auth|sign|^sig$|session|credential|jwt|bearer|cookie", re.I
+    r"token|key|secret|passw|passphrase|pwd|senha|auth|sign|^sig$|session|credential|jwt|bearer|cookie", re.IGNORECASE
 )
-_URL = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s'\"<>\\)\]}]+", re.I)
+_URL = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s'\"<>\\)\]}]+", re.IGNORECASE)
 _SHORTEST = 3  # shorter values stand in ordinary words: masking them would only make the text unreadable
 
 
@@ -77,6 +77,10 @@ class Redactor:
         if found != self._spellings:
             self._spellings = frozenset(found)
             self._pattern = re.compile("|".join(re.escape(s) for s in sorted(found, key=len, reverse=True)))
+
+    def with_secrets(self, secrets: Iterable[str]) -> Redactor:
+        """Return a redactor that knows more."""
+        return Redactor([*self._spellings, *secrets])
 
     def text(self, text: str) -> str:
         """Return `text` with all that is secret masked."""

@@ -12,7 +12,20 @@ from typing import Any, TypeAlias
 
 from .errors import ConnectionFailedError, EchoConnError, Kind, OutcomeUnknownError
 
-__all__ = ("NO_RETRIES", "Again", "Failure", "Kind", "Resilience", "RetryDetails", "Stop", "backoff", "decide", "for_call", "judge_own", "parse_retry_after")
+__all__ = (
+    "NO_RETRIES",
+    "Again",
+    "Failure",
+    "Kind",
+    "Resilience",
+    "RetryDetails",
+    "Stop",
+    "backoff",
+    "decide",
+    "for_call",
+    "judge_own",
+    "parse_retry_after",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -85,9 +85,7 @@ def _encodable(value: str) -> str:
     try:
         value.encode()
     except UnicodeEncodeError as error:
-        raise ParameterError(
-            f"text with a lone surrogate at position {error.start} can't be stored"
-        ) from error
+        raise ParameterError(f"text with a lone surrogate at position {error.start} can't be stored") from error
     return value
 
 
@@ -121,8 +119,7 @@ def _adapt_other(value: Any) -> Any:
     if type(value).__name__ == "NAType":
         return None
     raise ParameterError(
-        f"SQLite can't store a value of type {type(value).__module__}.{type(value).__qualname__}: "
-        "convert it first"
+        f"SQLite can't store a value of type {type(value).__module__}.{type(value).__qualname__}: convert it first"
     )
 
 

@@ -84,10 +84,7 @@ def _patterns(tail: dict[str, str], *, quoted: bool = True, first: str = "") -> 
     """Return a pattern per family for its lexemes and `tail`; `first` tells what any of them begins with."""
     return {
         family: re.compile(
-            first
-            + "(?:"
-            + "|".join((*_COMMENTS[family], *(_QUOTED[family] if quoted else ()), tail[family]))
-            + ")",
+            first + "(?:" + "|".join((*_COMMENTS[family], *(_QUOTED[family] if quoted else ()), tail[family])) + ")",
             re.DOTALL,
         )
         for family in _COMMENTS
@@ -162,13 +159,13 @@ def compile_sql(sql: str, family: Family, style: Style) -> CompiledSql:
         start = match.end()
         number = numbers.setdefault(name, len(numbers) + 1)
         names.append(name)
-        pieces.append({"numeric": f"${number}", "qmark": "?", "format": "%s", "named": f":{name}", "null": "NULL"}[style])
+        pieces.append(
+            {"numeric": f"${number}", "qmark": "?", "format": "%s", "named": f":{name}", "null": "NULL"}[style]
+        )
     if not names:
         return CompiledSql(sql, ())
     if foreign:
-        raise ParameterError(
-            f"the SQL text mixes :{names[0]} with {foreign}: use names only, or {foreign} only"
-        )
+        raise ParameterError(f"the SQL text mixes :{names[0]} with {foreign}: use names only, or {foreign} only")
     pieces.append(sql[start:])
     if style == "format":
         pieces[::2] = [piece.replace("%", "%%") for piece in pieces[::2]]

@@ -104,11 +104,11 @@ def _context(verify: bool | str, cert_file: str | None, cert_dir: str | None) ->
     return ssl.create_default_context(cafile=verify)
 
 
-_SET_COOKIE = re.compile(r"(\(b'(?:set-cookie|authorization|cookie|location)', b)('(?:[^'\\]|\\.)*'|\"[^\"]*\")", re.I)
+_SET_COOKIE = re.compile(r"(\(b'(?:set-cookie|authorization|cookie|location)', b)('(?:[^'\\]|\\.)*'|\"[^\"]*\")", re.IGNORECASE)
 
 
 class _MaskingFilter(logging.Filter):
-    """httpx logs full URLs at INFO, httpcore response headers at DEBUG: tokens and session cookies are masked there."""
+    """Masks tokens and cookies: httpx logs full URLs at INFO, httpcore response headers at DEBUG."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if isinstance(record.args, tuple):

@@ -39,9 +39,7 @@ BATCH_ROWS = 50_000
 class FrameCalls(SqlCalls):
     """The frame calls of one half of a handler."""
 
-    def read_to_arrow(
-        self, sql: str, params: Params = None, *, retry: Resilience | int | None = None
-    ) -> pa.Table:
+    def read_to_arrow(self, sql: str, params: Params = None, *, retry: Resilience | int | None = None) -> pa.Table:
         """Execute a query and return its result as a `pyarrow.Table`, each column of one type.
 
         Which SQL type becomes which Arrow type is in the documentation's type table. An empty result has the types
@@ -52,27 +50,21 @@ class FrameCalls(SqlCalls):
                 `fetch_all` raises.
             MissingExtraError: pyarrow is not installed.
         """
-        table = combined(
-            [batch for batch in self._sync_batches("read", sql, params, BATCH_ROWS, retry, settled=False)]
-        )
+        table = combined([batch for batch in self._sync_batches("read", sql, params, BATCH_ROWS, retry, settled=False)])
         if table is not None:
             return table
         # Batches of different types: only all values together tell a column's type.
         whole = [batch for batch in self._sync_batches("read", sql, params, None, retry, settled=False)]
         return combined(whole) or whole[0]
 
-    def read_to_pandas(
-        self, sql: str, params: Params = None, *, retry: Resilience | int | None = None
-    ) -> pd.DataFrame:
+    def read_to_pandas(self, sql: str, params: Params = None, *, retry: Resilience | int | None = None) -> pd.DataFrame:
         """Execute a query and return its result as a `pandas.DataFrame`; see `read_to_arrow`.
 
         Integers with NULLs are `Int64`, booleans with NULLs `boolean`, decimals exact, timestamps with a zone aware.
         """
         return to_pandas(self.read_to_arrow(sql, params, retry=retry))
 
-    def read_to_polars(
-        self, sql: str, params: Params = None, *, retry: Resilience | int | None = None
-    ) -> pl.DataFrame:
+    def read_to_polars(self, sql: str, params: Params = None, *, retry: Resilience | int | None = None) -> pl.DataFrame:
         """Execute a query and return its result as a `polars.DataFrame`; see `read_to_arrow`."""
         return to_polars(self.read_to_arrow(sql, params, retry=retry))
 
@@ -190,9 +182,7 @@ class FrameCalls(SqlCalls):
         if mode in ("upsert", "ignore") and not keys:
             raise InvalidRequestError(f"mode={mode!r} needs keys=: the columns that tell a row from others")
         if keys and mode in ("append", "truncate"):
-            raise InvalidRequestError(
-                f"mode={mode!r} does not use keys=: leave them out, or use mode='upsert'"
-            )
+            raise InvalidRequestError(f"mode={mode!r} does not use keys=: leave them out, or use mode='upsert'")
         rereadable, total, readers = is_rereadable(frame), length_of(frame), 0
 
         def write(_: Self) -> int:

@@ -211,9 +211,7 @@ class HttpCalls(Calls[HttpEngine]):
             if following is None:
                 return response
             if len(history) >= MAX_REDIRECTS:
-                raise unexpected(
-                    response, response_ok, self._redactor, why=f", after {MAX_REDIRECTS} redirects"
-                )
+                raise unexpected(response, response_ok, self._redactor, why=f", after {MAX_REDIRECTS} redirects")
             history.append(response)
             request = following
 

@@ -45,16 +45,13 @@ def persist(
     began = monotonic() if started is None else started
     try:
         return attempt()
-    except Exception as error:
-        first = error
+    except Exception as error:  # noqa: BLE001 - what it means is for `judge` to say
+        first = [error]
     course = _Course(policy, judge, named, began)
-    replayed = False
 
     def again() -> T:
-        nonlocal replayed
-        if not replayed:
-            replayed = True
-            raise first
+        if first:
+            raise first.pop()
         if course.reconnect and reconnect is not None:
             reconnect()
         return attempt()
@@ -74,8 +71,6 @@ def persist(
         if last is error:
             raise
         raise last from error
-    finally:
-        del first  # an exception and the frame that holds it would keep each other alive
 
 
 class _Course:

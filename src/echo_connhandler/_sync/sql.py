@@ -144,9 +144,7 @@ class SqlCalls(Calls[SqlEngine]):
 
         return self._sync_with_connection("execute_script", alone, NO_RETRIES)
 
-    def fetch_all(
-        self, sql: str, params: Params = None, *, retry: Resilience | int | None = None
-    ) -> list[Row]:
+    def fetch_all(self, sql: str, params: Params = None, *, retry: Resilience | int | None = None) -> list[Row]:
         """Execute a query and return all rows, each a dict of column name to value; see `execute`.
 
         Raises:
@@ -156,9 +154,7 @@ class SqlCalls(Calls[SqlEngine]):
         columns = self._unique(result.columns)
         return [dict(zip(columns, row, strict=True)) for row in result.rows]
 
-    def fetch_one(
-        self, sql: str, params: Params = None, *, retry: Resilience | int | None = None
-    ) -> Row | None:
+    def fetch_one(self, sql: str, params: Params = None, *, retry: Resilience | int | None = None) -> Row | None:
         """Execute a query and return its first row, None if it has none; see `fetch_all`."""
         result = self._sync_run("fetch_one", sql, params, retry, most=1)
         columns = self._unique(result.columns)
@@ -170,12 +166,7 @@ class SqlCalls(Calls[SqlEngine]):
         return result.rows[0][0] if result.rows else None
 
     def iterate(
-        self,
-        sql: str,
-        params: Params = None,
-        *,
-        batch_size: int = 1000,
-        retry: Resilience | int | None = None,
+        self, sql: str, params: Params = None, *, batch_size: int = 1000, retry: Resilience | int | None = None
     ) -> Iterator[Row]:
         """Execute a query and yield its rows, holding no more than `batch_size` of them at once.
 
@@ -192,7 +183,7 @@ class SqlCalls(Calls[SqlEngine]):
             while rows:
                 for row in rows:
                     yield dict(zip(columns, row, strict=True))
-                rows = self._sync_fetch_more("iterate", cursor, batch_size)  # noqa: PLW2901
+                rows = self._sync_fetch_more("iterate", cursor, batch_size)
 
     # Transactions
 
@@ -325,9 +316,7 @@ class SqlCalls(Calls[SqlEngine]):
         engine = self._sync_engines.get()
         return engine.held.get(owner()) if engine.held else None
 
-    def _sync_with_connection(
-        self, what: str, work: Callable[[SqlConnection], Outcome[T]], policy: Resilience
-    ) -> T:
+    def _sync_with_connection(self, what: str, work: Callable[[SqlConnection], Outcome[T]], policy: Resilience) -> T:
         """Do the work on the caller's connection if it holds one, else on one of the pool, with retries."""
         joined = self._sync_joined()
 
@@ -418,7 +407,7 @@ class SqlCalls(Calls[SqlEngine]):
             return
         try:
             connection.run(self._dialect.rollback, ())
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the connection is not to be used again
             if not self._dialect.means_no_transaction(error):
                 connection.close()
 

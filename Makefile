@@ -1,0 +1,43 @@
+# The first two are all that a fresh machine needs: `make demo`, `make test`.
+.DEFAULT_GOAL := help
+.PHONY: help demo test generate check lint types docs bench clean
+
+VENV ?= .venv
+RUN := $(VENV)/bin/python
+# The environment is made anew when what it holds changes.
+READY := $(VENV)/.ready
+
+help: ## show the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-10s %s\n", $$1, $$2}'
+
+$(READY): pyproject.toml scripts/setup.sh
+	sh scripts/setup.sh $(VENV)
+	@touch $@
+
+demo: $(READY) ## pull a year of real prices from a misbehaving portal into SQLite, and prove it
+	$(RUN) -m examples.ccee_prices
+
+test: $(READY) ## run all tests, with coverage
+	sh scripts/test.sh $(RUN)
+
+generate: $(READY) ## write the sync twins
+	$(RUN) scripts/unasync.py
+
+check: $(READY) ## fail if the sync twins are not current
+	$(RUN) scripts/unasync.py --check
+
+lint: $(READY) ## check style and format
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+types: $(READY) ## check types
+	$(RUN) -m mypy
+
+docs: $(READY) ## build the documentation
+	$(RUN) -m sphinx -W -n --keep-going -q -b html docs docs/_build/html
+
+bench: $(READY) ## compare with peers, side by side
+	$(RUN) -m benchmarks.sqlite
+
+clean: ## remove what was made
+	rm -rf $(VENV) docs/_build demo-output .coverage* .pytest_cache .mypy_cache .ruff_cache
