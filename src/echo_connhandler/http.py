@@ -36,7 +36,9 @@ class HttpHandler(HttpCalls, AsyncHttpCalls, ConnHandler):
         self._jar = cookie_jar(self.props.cookies, self._base.url)
         self._redactor = Redactor(self.props.secrets())
         self._logins = Logins() if type(self).login_flow is not HttpHandler.login_flow else None
-        self._settings = ClientSettings(self.props, self._base.origin, self._jar.jar, pool_size)
+        self._settings = ClientSettings(
+            self.props, self._base.origin, self._jar.jar, size=pool_size, redactor=self._redactor
+        )
 
     def _left_behind(self) -> frozenset[str]:
         return super()._left_behind() | {"_base", "_jar", "_redactor", "_logins", "_settings"}
@@ -98,7 +100,5 @@ class HttpHandler(HttpCalls, AsyncHttpCalls, ConnHandler):
             if twin.props.cookies.get(cookie.name) == self.props.cookies.get(cookie.name):
                 twin._jar.jar.set_cookie(cookie)  # noqa: SLF001 - a handler of this class
         if self._logins is not None:
-            # The same user: the twin need not log in again, and knows the same secrets.
-            twin._logins = self._logins  # noqa: SLF001
-            twin._redactor = self._redactor.with_secrets(twin.props.secrets())  # noqa: SLF001
+            twin._logins = self._logins  # noqa: SLF001 - the same user: the twin need not log in again
         return twin

@@ -53,6 +53,7 @@ class AsyncHttpEngine(AsyncEngine):
         self._limiter = AsyncLimiter(settings.size)
         self._max_bytes = settings.props.max_response_bytes
         self._logins = logins
+        self._redactor = settings.redactor
         self._carried: HttpSession | None = None
 
     def carry(self, session: HttpSession) -> None:
@@ -61,6 +62,7 @@ class AsyncHttpEngine(AsyncEngine):
             for name in self._carried.headers if self._carried is not None else ():
                 self.client.headers.pop(name, None)
             self.client.headers.update(session.headers)
+            self._redactor.add(session.secrets())
             self._carried = session
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json as jsonlib
 import re
 import uuid
 from collections.abc import Callable, Collection, Mapping
@@ -25,7 +26,7 @@ from .errors import (
 )
 from .login import HttpSession
 from .properties import HttpConnProperties
-from .redaction import SAFE_HEADERS, Redactor
+from .redaction import SAFE_HEADERS, Redactor, sounds_secret
 from .retry import Failure, Kind, Resilience, parse_retry_after
 
 __all__ = (
@@ -401,6 +402,23 @@ def takes_redirect(response_ok: ResponseOk, status: int) -> bool:
     return status == response_ok if isinstance(response_ok, int) else status in response_ok
 
 
+def _secrets_in(request: httpx.Request) -> list[str]:
+    """Return what an answer must not repeat: a call's own credentials and what its names say is secret."""
+    found = [v for k, v in request.headers.items() if k not in SAFE_HEADERS and k not in ("host", "content-length")]
+    found += [v for cookie in request.headers.get("cookie", "").split("; ") if (v := cookie.partition("=")[2])]
+    found += [v for k, v in request.url.params.multi_items() if sounds_secret(k)]
+    try:
+        text = request.content.decode()
+    except (httpx.RequestNotRead, UnicodeDecodeError):
+        return found
+    kind = request.headers.get("content-type", "")
+    if kind.startswith("application/x-www-form-urlencoded"):
+        found += [v for k, v in httpx.QueryParams(text).multi_items() if sounds_secret(k)]
+    elif kind.startswith("application/json") and isinstance(sent := jsonlib.loads(text), dict):
+        found += [str(v) for k, v in sent.items() if sounds_secret(k)]
+    return found
+
+
 def _body_hint(response: httpx.Response) -> str:
     try:
         text = " ".join(response.text.split())
@@ -415,6 +433,7 @@ def unexpected(
     """Return the error for a response that the call does not take."""
     kind = RateLimitedError if response.status_code == 429 else UnexpectedStatusError
     request = response.request
+    redactor = redactor.with_secrets(_secrets_in(request))
     wanted = f" (expected {expected})" if isinstance(expected, int | Collection) and expected != 200 else ""
     text = f"{request.method} {request.url}: {response.status_code} {response.reason_phrase}{wanted}{why}"
     return kind(redactor(text + _body_hint(response)), response, scrub=redactor)

@@ -9,7 +9,7 @@ from urllib.parse import quote, quote_plus
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ("MASK", "SAFE_HEADERS", "Redactor", "redact_url")
+__all__ = ("MASK", "SAFE_HEADERS", "Redactor", "redact_url", "sounds_secret")
 
 MASK = "***"
 
@@ -36,8 +36,13 @@ SAFE_HEADERS = frozenset(
 _SECRET_NAME = re.compile(
     r"token|key|secret|passw|passphrase|pwd|senha|auth|sign|^sig$|session|credential|jwt|bearer|cookie", re.IGNORECASE
 )
-_URL = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s'\"<>\\)\]}]+", re.IGNORECASE)
+_URL = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s'\"<>\\)\]}]*[^\s'\"<>\\)\]}.,:;]", re.IGNORECASE)
 _SHORTEST = 3  # shorter values stand in ordinary words: masking them would only make the text unreadable
+
+
+def sounds_secret(name: str) -> bool:
+    """Tell whether the value that goes by this name is one to hide."""
+    return _SECRET_NAME.search(name) is not None
 
 
 def redact_url(url: str) -> str:
@@ -56,7 +61,7 @@ def redact_url(url: str) -> str:
 
 def _redact_pair(pair: str) -> str:
     name, equals, value = pair.partition("=")
-    return f"{name}={MASK}" if equals and value and _SECRET_NAME.search(name) else pair
+    return f"{name}={MASK}" if equals and value and sounds_secret(name) else pair
 
 
 class Redactor:

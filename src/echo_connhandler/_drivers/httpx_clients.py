@@ -7,7 +7,8 @@ import logging
 import os
 import re
 import ssl
-from dataclasses import dataclass
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from http.cookiejar import CookieJar
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import httpx
 
 from .._core.http import Origin, origin_of
 from .._core.properties import HttpConnProperties
-from .._core.redaction import MASK, SAFE_HEADERS, redact_url
+from .._core.redaction import MASK, SAFE_HEADERS, Redactor, redact_url
 
 __all__ = ("ClientSettings", "async_client", "client", "default_headers")
 
@@ -27,8 +28,9 @@ class ClientSettings:
 
     props: HttpConnProperties
     origin: Origin
-    jar: CookieJar
-    size: int
+    jar: CookieJar = field(repr=False)
+    size: int = field(kw_only=True)
+    redactor: Redactor = field(kw_only=True)
 
     def arguments(self) -> dict[str, Any]:
         """Return the arguments that both kinds of client take."""
@@ -48,9 +50,9 @@ def client(settings: ClientSettings) -> httpx.Client:
     made = httpx.Client(**settings.arguments())
 
     def keep_home(request: httpx.Request) -> None:
-        _keep_home(request, settings.origin, made_headers)
+        _before_sending(request, settings, configured)
 
-    made_headers = made.headers
+    configured = made.headers
     made.event_hooks = {"request": [keep_home]}
     return made
 
@@ -61,16 +63,21 @@ def async_client(settings: ClientSettings) -> httpx.AsyncClient:
     made = httpx.AsyncClient(**settings.arguments())
 
     async def keep_home(request: httpx.Request) -> None:
-        _keep_home(request, settings.origin, made_headers)
+        _before_sending(request, settings, configured)
 
-    made_headers = made.headers
+    configured = made.headers
     made.event_hooks = {"request": [keep_home]}
     return made
 
 
-def _keep_home(request: httpx.Request, origin: Origin, configured: httpx.Headers) -> None:
+# What this thread or task sends now is logged by httpx further down: that is where the filter finds it.
+_sender: ContextVar[Redactor | None] = ContextVar("echo_connhandler_sender", default=None)
+
+
+def _before_sending(request: httpx.Request, settings: ClientSettings, configured: httpx.Headers) -> None:
     """Drop configured credentials from a request to another origin: users may call the live client themselves."""
-    if origin_of(request.url) == origin:
+    _sender.set(settings.redactor)
+    if origin_of(request.url) == settings.origin:
         return
     for name, value in configured.items():
         if name not in SAFE_HEADERS and request.headers.get(name) == value:
@@ -104,7 +111,9 @@ def _context(verify: bool | str, cert_file: str | None, cert_dir: str | None) ->
     return ssl.create_default_context(cafile=verify)
 
 
-_SET_COOKIE = re.compile(r"(\(b'(?:set-cookie|authorization|cookie|location)', b)('(?:[^'\\]|\\.)*'|\"[^\"]*\")", re.IGNORECASE)
+_SET_COOKIE = re.compile(
+    r"(\(b'(?:set-cookie|authorization|cookie|location)', b)('(?:[^'\\]|\\.)*'|\"[^\"]*\")", re.IGNORECASE
+)
 
 
 class _MaskingFilter(logging.Filter):
@@ -112,10 +121,15 @@ class _MaskingFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         if isinstance(record.args, tuple):
-            record.args = tuple(redact_url(str(arg)) if isinstance(arg, httpx.URL) else arg for arg in record.args)
+            record.args = tuple(_masked(arg) if isinstance(arg, httpx.URL) else arg for arg in record.args)
         if isinstance(record.msg, str) and "return_value=" in record.msg:
             record.msg = _SET_COOKIE.sub(rf"\1'{MASK}'", record.msg)
         return True
+
+
+def _masked(url: httpx.URL) -> str:
+    redactor = _sender.get()
+    return redact_url(str(url)) if redactor is None else redactor(str(url))
 
 
 _filter = _MaskingFilter()

@@ -54,6 +54,7 @@ class HttpEngine(Engine):
         self._limiter = Limiter(settings.size)
         self._max_bytes = settings.props.max_response_bytes
         self._logins = logins
+        self._redactor = settings.redactor
         self._carried: HttpSession | None = None
 
     def carry(self, session: HttpSession) -> None:
@@ -62,6 +63,7 @@ class HttpEngine(Engine):
             for name in self._carried.headers if self._carried is not None else ():
                 self.client.headers.pop(name, None)
             self.client.headers.update(session.headers)
+            self._redactor.add(session.secrets())
             self._carried = session
 
     @property
