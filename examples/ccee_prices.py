@@ -40,14 +40,14 @@ SEARCH = "/api/3/action/datastore_search"
 IN_FLIGHT = 8
 KEY = ("MES_REFERENCIA", "SUBMERCADO", "DIA", "HORA")
 SCHEMA = pa.schema(
-    {
-        "MES_REFERENCIA": pa.int32(),
-        "SUBMERCADO": pa.string(),
-        "PERIODO_COMERCIALIZACAO": pa.int16(),
-        "DIA": pa.int8(),
-        "HORA": pa.int8(),
-        "PLD_HORA": pa.decimal128(8, 2),  # in SQLite DECIMAL_TEXT: never a float
-    }
+    [
+        ("MES_REFERENCIA", pa.int32()),
+        ("SUBMERCADO", pa.string()),
+        ("PERIODO_COMERCIALIZACAO", pa.int16()),
+        ("DIA", pa.int8()),
+        ("HORA", pa.int8()),
+        ("PLD_HORA", pa.decimal128(8, 2)),  # in SQLite DECIMAL_TEXT: never a float
+    ]
 )
 
 
@@ -97,7 +97,8 @@ def read_page(response: httpx.Response) -> tuple[pa.Table, int]:
     return pa.Table.from_pylist(rows, schema=SCHEMA), result["total"]
 
 
-# Pulling, one page after the other
+# Pulling: the next offset follows from the rows that came, as the portal clamps `limit` without a word.
+# First one page after the other.
 
 
 def pull(run: Run, api: HttpHandler, db: SqlLiteHandler, page_size: int) -> None:
@@ -108,10 +109,10 @@ def pull(run: Run, api: HttpHandler, db: SqlLiteHandler, page_size: int) -> None
             return  # fewer rows than promised: the proof will tell
         db.write_frame(page, run.table, mode="upsert", keys=KEY)
         run.saved(page, total)
-        offset += page.num_rows  # what came, not what was asked for: the portal clamps the limit silently
+        offset += page.num_rows
 
 
-# Pulling, many pages at once; of the tasks started, the handler lets `pool_size` have a request in flight
+# Then many at once: of all tasks the handler lets `pool_size` have a request in flight.
 
 
 async def async_pull(run: Run, api: HttpHandler, db: SqlLiteHandler, page_size: int) -> None:
@@ -183,25 +184,23 @@ def prove(portal: CceePortal, db: SqlLiteHandler, runs: Sequence[Run]) -> bool:
     print(f"{'CSV file of the source':34}{portal.count:8,}{portal.sum:24,}")
     wrong = []
     for run in runs:
-        wrong += compare(portal, db, run.table, f"table {run.table}")
+        wrong += compare(portal, db, run.table)
         for page in run.pages:
             db.write_frame(page, run.table, mode="upsert", keys=KEY)
-        wrong += compare(portal, db, run.table, "  all pages upserted once more")
-    if wrong:
-        print("NOT PROVED:", *wrong, sep="\n  ")
-    else:
-        print("PROVED: every price arrived, none twice, and the sums agree to the cent")
+        wrong += compare(portal, db, run.table, ", upserted again")
+    print("NOT PROVED" if wrong else "PROVED: every price arrived, none twice, and the sums agree to the cent")
+    print(*(f"  {line}\n" for line in wrong), sep="", end="")
     return not wrong
 
 
-def compare(portal: CceePortal, db: SqlLiteHandler, table: str, what: str) -> list[str]:
+def compare(portal: CceePortal, db: SqlLiteHandler, table: str, when: str = "") -> list[str]:
     """Print a table's count and exact sum, and return in what it differs from the source."""
     prices = db.read_to_arrow(f"SELECT PLD_HORA FROM {table}")["PLD_HORA"]
     count, total = len(prices), pc.sum(prices).as_py() or Decimal(0)
-    same = (count, total) == (portal.count, portal.sum)
-    print(f"{what:34}{count:8,}{total:24,}  {'equal' if same else 'DIFFERENT'}")
-    differences = {"rows": count - portal.count, "R$/MWh": total - portal.sum}
-    return [f"{what.strip()}: {by:+,} {unit}" for unit, by in differences.items() if by]
+    differences = {"rows": count - portal.count, "R$/MWh in the sum": total - portal.sum}
+    wrong = [f"{table}{when}: {by:+,} {unit}" for unit, by in differences.items() if by]
+    print(f"{f'table {table}{when}':34}{count:8,}{total:24,}  {'DIFFERENT' if wrong else 'equal'}")
+    return wrong
 
 
 # The demo

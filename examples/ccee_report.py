@@ -75,8 +75,8 @@ def save_chart(means: Means, path: Path) -> None:
     axes = figure.add_subplot()
     for submarket, months in means.items():
         colour, marker, dashes = STYLES[submarket]
-        style = {"color": colour, "marker": marker, "linestyle": dashes}
-        axes.plot(list(months), [float(mean) for mean in months.values()], label=submarket, **style)
+        values = [float(mean) for mean in months.values()]
+        axes.plot(list(months), values, label=submarket, color=colour, marker=marker, linestyle=dashes)
     axes.set_title("Electricity settlement price in Brazil (PLD), monthly mean of hourly prices", loc="left")
     axes.set_xlabel("Month of 2025")
     axes.set_ylabel("Mean price (R$/MWh)")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Awaitable, Callable
+from types import TracebackType
 from typing import Any, Self
 
 import anyio
@@ -34,8 +35,10 @@ class AsyncTasks:
 
         self._group.start_soon(run)
 
-    async def __aexit__(self, *exc: object) -> None:
-        await self._group.__aexit__(*exc)
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._group.__aexit__(kind, error, trace)
 
 
 class Tasks:

@@ -112,9 +112,10 @@ def test_one_handler_survives_several_event_loops(server: HttpServer) -> None:
     async def use() -> int:
         return (await handler.async_get("echo")).status_code
 
-    for run in (asyncio.run, anyio.run, asyncio.run):
-        assert run(use() if run is asyncio.run else use) == 200  # type: ignore[operator]
+    assert asyncio.run(use()) == 200
     assert trio.run(use) == 200
+    assert asyncio.run(use()) == 200
+    assert anyio.run(use) == 200
     server.wait_open(0)
 
 
@@ -315,8 +316,8 @@ def test_two_hundred_handlers_leave_nothing_open(server: HttpServer) -> None:
         for _ in range(200):
             with make(server) as handler:
                 handler.get("echo")
-    assert psutil.Process().num_fds() <= before
-    server.wait_open(0)
+    server.wait_open(0)  # the server's own ends are of this process too
+    assert psutil.Process().num_fds() <= before + 1
 
 
 def test_a_server_that_comes_back_is_found_again(server: HttpServer) -> None:

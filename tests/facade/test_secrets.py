@@ -6,7 +6,7 @@ import copy
 import logging
 import pickle
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
@@ -77,11 +77,12 @@ def test_secrets_of_calls_and_properties(server: HttpServer, shown: list[str]) -
         payload_kwargs_key="params",
     )
     with HttpHandler(props, resilience=Resilience(max_retries=1, before_retry=(hooks.append,))) as handler:
-        for call in (
+        calls: list[Callable[[], httpx.Response]] = [
             lambda: handler.get(f"fails?api_token={P}-query"),
             lambda: handler.post("fails", params={"password": f"{P}-query"}, json={"a": 1}),
             lambda: handler.with_headers({"X-More": f"{P}-more"}).get("fails"),
-        ):
+        ]
+        for call in calls:
             with no_waits(), pytest.raises(UnexpectedStatusError) as caught:
                 call()
             shown += told_of(caught.value)

@@ -1,0 +1,29 @@
+"""`connect`: from a URL to the handler that serves it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from echo_connhandler import HttpHandler, SqlLiteHandler, connect
+from tests.servers.http import HttpServer
+
+
+def test_the_scheme_tells_the_handler(server: HttpServer, tmp_path: Path) -> None:
+    with connect(server.url.replace("http://", "http://me:secret@"), max_retries=0) as http:
+        assert type(http) is HttpHandler
+        assert (http.props.user, http.props.password, http.resilience.max_retries) == ("me", "secret", 0)
+        assert http.get("echo").status_code == 200
+    with connect(f"sqlite:///{tmp_path}/a.db?query_timeout=5") as sql:
+        assert type(sql) is SqlLiteHandler
+        assert sql.fetch_value("SELECT 1") == 1
+        assert sql.props.query_timeout == 5
+    with connect("sqlite://") as memory:
+        assert memory.props.in_memory
+
+
+@pytest.mark.parametrize("url", ["gopher://h", "prices.db", "", "://x"])
+def test_an_unknown_scheme_is_said_with_those_known(url: str) -> None:
+    with pytest.raises(ValueError, match="no handler for URLs with scheme .*; known are http://, https://, sqlite://"):
+        connect(url)

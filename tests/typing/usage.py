@@ -1,0 +1,83 @@
+"""What a type checker must see: run by `make types`, never executed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import TYPE_CHECKING, Any, assert_type
+
+import httpx
+
+from echo_connhandler import (
+    ColumnInfo,
+    HttpConnProperties,
+    HttpHandler,
+    HttpSession,
+    LoginFlow,
+    Resilience,
+    SqlLiteConnProperties,
+    SqlLiteHandler,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
+    import pyarrow as pa
+
+
+def http(handler: HttpHandler) -> None:
+    assert_type(handler.get("x", params={"a": 1}, response_ok=(200, 404), timeout=5), httpx.Response)
+    assert_type(handler.request("GET", "x", retry=0), httpx.Response)
+    assert_type(handler.get_json("x"), Any)
+    assert_type(handler.connection, httpx.Client)
+    assert_type(handler.async_connection, httpx.AsyncClient)
+    assert_type(handler.with_headers({"a": "b"}).with_timeout(5).with_resilience(Resilience()), HttpHandler)
+    assert_type(handler.props, HttpConnProperties)
+    assert_type(handler.ping(), bool)
+    assert_type(handler.is_connected, bool)
+    with handler as same:
+        assert_type(same, HttpHandler)
+    handler.get("x", respons_ok=200)  # type: ignore[call-arg]
+
+
+async def async_http(handler: HttpHandler) -> None:
+    assert_type(await handler.async_post("x", json={}), httpx.Response)
+    assert_type(await handler.async_ping(), bool)
+    async with handler as same:
+        assert_type(same, HttpHandler)
+
+
+class Own(HttpHandler):
+    def login_flow(self) -> LoginFlow:
+        response = yield httpx.Request("POST", self.url_for("login"), json={"user": self.props.user})
+        assert_type(response, httpx.Response)
+        return HttpSession(headers={"Authorization": response.json()["token"]})
+
+
+def sql(handler: SqlLiteHandler) -> None:
+    assert_type(handler.execute("x", {"a": 1}), int)
+    assert_type(handler.fetch_all("x"), list[dict[str, Any]])
+    assert_type(handler.fetch_one("x"), dict[str, Any] | None)
+    assert_type(handler.iterate("x"), Iterator[dict[str, Any]])
+    assert_type(handler.describe_table("t"), list[ColumnInfo])
+    assert_type(handler.read_to_pandas("x"), "pd.DataFrame")
+    assert_type(handler.read_to_polars("x"), "pl.DataFrame")
+    assert_type(handler.read_to_arrow("x"), "pa.Table")
+    assert_type(handler.write_frame(None, "t", mode="upsert", keys=["a"]), int)
+    assert_type(handler.props, SqlLiteConnProperties)
+    with handler.transaction() as same:
+        assert_type(same, SqlLiteHandler)
+    assert_type(handler.run_in_transaction(lambda tx: tx.execute("x")), int)
+    handler.write_frame(None, "t", mode="upsrt")  # type: ignore[arg-type]
+
+
+async def async_sql(handler: SqlLiteHandler) -> None:
+    assert_type(await handler.async_fetch_value("x"), Any)
+    assert_type(handler.async_iterate("x"), AsyncIterator[dict[str, Any]])
+    async with handler.async_transaction() as same:
+        assert_type(same, SqlLiteHandler)
+
+    async def work(tx: SqlLiteHandler) -> str:
+        await tx.async_execute("x")
+        return ""
+
+    assert_type(await handler.async_run_in_transaction(work), str)
