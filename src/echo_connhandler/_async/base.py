@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
-from .._concurrency import AsyncLocal
+from .._concurrency import AsyncLocal, async_shielded
 from .._core.properties import ConnProperties
 from .._core.retry import Resilience
 
@@ -89,7 +89,12 @@ class AsyncCalls(Generic[E]):
         """Forget what was learned by logging in; a handler that has such a thing overrides this."""
 
     async def __aenter__(self) -> Self:
-        await self.async_connect()
+        try:
+            await self.async_connect()
+        except BaseException:
+            with async_shielded():
+                await self.async_close()
+            raise
         return self
 
     async def __aexit__(

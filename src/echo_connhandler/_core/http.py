@@ -6,10 +6,10 @@ import datetime as dt
 import json as jsonlib
 import re
 import uuid
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from http.cookiejar import Cookie, CookieJar, DefaultCookiePolicy, eff_request_host  # type: ignore[attr-defined]
-from typing import Any, TypeAlias, TypedDict
+from typing import Any, Self, TypeAlias, TypedDict
 from urllib.request import Request as _UrllibRequest
 
 import httpx
@@ -196,6 +196,7 @@ class HttpBase:
         except (TypeError, ValueError, AttributeError, httpx.InvalidURL) as error:
             raise InvalidRequestError(f"{method} can't be built from these arguments: {error}") from error
         _refuse_injection(request)
+        steady(request)
         jar.set_cookie_header(request)
         return request
 
@@ -204,6 +205,7 @@ class HttpBase:
         constant = self._home if origin_of(request.url) == self.origin else self._abroad
         for name, value in constant.items():
             request.headers.setdefault(name, value)
+        steady(request)
         request.extensions.setdefault("timeout", timeout)
         jar.set_cookie_header(request)
         return request
@@ -224,6 +226,40 @@ class HttpBase:
             )
         full = {**self._payload, **(mine or {})}
         return (full, None) if key == "json" else (None, full)
+
+
+class _Chunks:
+    """Gives the chunks of a body to tasks. No generator: trio warns of one that a failed write leaves suspended."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        for chunk in self._chunks:
+            return chunk
+        raise StopAsyncIteration
+
+
+class _SteadyStream(httpx.SyncByteStream, httpx.AsyncByteStream):
+    """A body that both flavours can send, from the start each time."""
+
+    def __init__(self, body: httpx.SyncByteStream) -> None:
+        self._body = body
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._body)
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return _Chunks(iter(self._body))
+
+
+def steady(request: httpx.Request) -> None:
+    """Give a request a body of our own kind, where it has one that was at hand when it was made."""
+    if isinstance(request.stream, httpx.SyncByteStream) and isinstance(request.stream, httpx.AsyncByteStream):
+        request.stream = _SteadyStream(request.stream)
 
 
 class BodyReader:

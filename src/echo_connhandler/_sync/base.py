@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
-from .._concurrency import Local
+from .._concurrency import Local, shielded
 from .._core.properties import ConnProperties
 from .._core.retry import Resilience
 
@@ -90,7 +90,12 @@ class Calls(Generic[E]):
         """Forget what was learned by logging in; a handler that has such a thing overrides this."""
 
     def __enter__(self) -> Self:
-        self.connect()
+        try:
+            self.connect()
+        except BaseException:
+            with shielded():
+                self.close()
+            raise
         return self
 
     def __exit__(
