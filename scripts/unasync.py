@@ -43,29 +43,14 @@ PATTERNS = {
     r"(_*)Async([A-Z]\w*)": r"\1\2",
     r"async_([a-z]\w*)": r"\1",
     r"_async_([a-z]\w*)": r"_sync_\1",
-    r"(_*)ASYNC_([A-Z]\w*)": r"\1\2",
 }
 NAMES = {
-    "AbstractAsyncContextManager": "AbstractContextManager",
-    "StopAsyncIteration": "StopIteration",
     "__aenter__": "__enter__",
     "__aexit__": "__exit__",
     "__aiter__": "__iter__",
-    "__anext__": "__next__",
-    "_async": "_sync",
     "aclose": "close",
-    "aclosing": "closing",
-    "aiter": "iter",
-    "aiter_bytes": "iter_bytes",
-    "aiter_lines": "iter_lines",
     "aiter_raw": "iter_raw",
-    "aiter_text": "iter_text",
-    "anext": "next",
-    "aread": "read",
-    "asend": "send",
     "asynccontextmanager": "contextmanager",
-    "athrow": "throw",
-    "handle_async_request": "handle_request",
 }
 
 # Names no rule could serve, and what to write instead.

@@ -250,8 +250,8 @@ REWRITES = {
     ),
     # Python 3.12.1 and before misplace the end of these.
     "non-ASCII over lines": (
-        """'''é\nasync_a é'''"aclose" + async_get; x = "é" + aclose""",
-        """'''é\na é'''"close" + get; x = "é" + close""",
+        """'''a longer line\nasync_a éééé'''"aclose" + async_get; x = "é" + aclose""",
+        """'''a longer line\na éééé'''"close" + get; x = "é" + close""",
     ),
     "removed lines": (
         """
