@@ -77,13 +77,31 @@ def run(code: str) -> str:
 
 def test_importing_the_package_imports_no_driver_and_no_frames() -> None:
     loaded = json.loads(run("import sys, json, echo_connhandler; print(json.dumps(sorted(sys.modules)))"))
+    assert not (LIBRARIES | {"httpx", "anyio", "tenacity"}) & set(loaded)
+
+
+def test_importing_the_handlers_imports_no_driver_and_no_frames() -> None:
+    loaded = json.loads(run("import sys, json; from echo_connhandler import *; print(json.dumps(sorted(sys.modules)))"))
+    assert "echo_connhandler.sql" in loaded
     assert not LIBRARIES & set(loaded)
 
 
 def test_public_names_are_sorted_and_exist() -> None:
     assert list(echo_connhandler.__all__) == sorted(echo_connhandler.__all__)
+    assert dir(echo_connhandler) == list(echo_connhandler.__all__)
     for name in echo_connhandler.__all__:
         assert hasattr(echo_connhandler, name)
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        echo_connhandler.Nothing  # noqa: B018
+
+
+def test_names_for_type_checkers_are_those_imported_when_used() -> None:
+    tree = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
+    checked = next(node for node in tree.body if isinstance(node, ast.If))
+    seen = {
+        node.module: {alias.name for alias in node.names} for node in checked.body if isinstance(node, ast.ImportFrom)
+    }
+    assert seen == {home: set(names) for home, names in echo_connhandler._HOMES.items()}
 
 
 def test_no_handler_is_attached_to_the_logs() -> None:

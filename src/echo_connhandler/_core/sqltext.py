@@ -80,23 +80,25 @@ _BLOCK_WORDS = (
 )
 
 
-def _patterns(tail: dict[str, str], *, quoted: bool = True, first: str = "") -> dict[str, re.Pattern[str]]:
-    """Return a pattern per family for its lexemes and `tail`; `first` tells what any of them begins with."""
-    return {
-        family: re.compile(
-            first + "(?:" + "|".join((*_COMMENTS[family], *(_QUOTED[family] if quoted else ()), tail[family])) + ")",
-            re.DOTALL,
-        )
-        for family in _COMMENTS
-    }
+class _Patterns(dict[str, re.Pattern[str]]):
+    """A pattern per family for its lexemes and `tail`, compiled when first used; `first` tells what any begins with."""
+
+    def __init__(self, tail: dict[str, str], *, quoted: bool = True, first: str = "") -> None:
+        super().__init__()
+        self._tail, self._quoted, self._first = tail, quoted, first
+
+    def __missing__(self, family: str) -> re.Pattern[str]:
+        lexemes = (*_COMMENTS[family], *(_QUOTED[family] if self._quoted else ()), self._tail[family])
+        made = self[family] = re.compile(f"{self._first}(?:{'|'.join(lexemes)})", re.DOTALL)
+        return made
 
 
-_PARAMETERS = _patterns(
+_PARAMETERS = _Patterns(
     {family: f"{_NAME}|(?P<foreign>{own})" for family, own in _FOREIGN.items()},
     first=r"""(?=['"`\[:$@?#/\-eE])""",
 )
-_PUNCTUATION = _patterns(dict.fromkeys(_COMMENTS, rf"(?P<mark>[;()])|{_BLOCK_WORDS}"))
-_BLANKS = _patterns(dict.fromkeys(_COMMENTS, r"\s++"), quoted=False)
+_PUNCTUATION = _Patterns(dict.fromkeys(_COMMENTS, rf"(?P<mark>[;()])|{_BLOCK_WORDS}"))
+_BLANKS = _Patterns(dict.fromkeys(_COMMENTS, r"\s++"), quoted=False)
 _NESTING = re.compile(r"/\*|\*/")
 _WORD = re.compile(r"[^\W\d]\w*+")
 _ROUTINE = re.compile(
