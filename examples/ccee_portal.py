@@ -66,9 +66,7 @@ class CceePortal:
     counts by kind, `tries` by offset; `count` and `sum` (exact, R$/MWh) come from the file, not from pages.
     """
 
-    def __init__(
-        self, *, seed: int = 1, fault_rate: float = 0.35, max_limit: int = 1000, port: int = 0
-    ) -> None:
+    def __init__(self, *, seed: int = 1, fault_rate: float = 0.35, max_limit: int = 1000, port: int = 0) -> None:
         self.seed, self.fault_rate, self.max_limit, self.port = seed, fault_rate, max_limit, port
         self.faults: Counter[str] = Counter()
         self.tries: Counter[int] = Counter()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import logging
 import time
-from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -39,16 +38,15 @@ if TYPE_CHECKING:
 SEARCH = "/api/3/action/datastore_search"
 IN_FLIGHT = 8
 KEY = ("MES_REFERENCIA", "SUBMERCADO", "DIA", "HORA")
-SCHEMA = pa.schema(
-    [
-        ("MES_REFERENCIA", pa.int32()),
-        ("SUBMERCADO", pa.string()),
-        ("PERIODO_COMERCIALIZACAO", pa.int16()),
-        ("DIA", pa.int8()),
-        ("HORA", pa.int8()),
-        ("PLD_HORA", pa.decimal128(8, 2)),  # in SQLite DECIMAL_TEXT: never a float
-    ]
-)
+TYPES: dict[str, pa.DataType] = {
+    "MES_REFERENCIA": pa.int32(),
+    "SUBMERCADO": pa.string(),
+    "PERIODO_COMERCIALIZACAO": pa.int16(),
+    "DIA": pa.int8(),
+    "HORA": pa.int8(),
+    "PLD_HORA": pa.decimal128(8, 2),  # in SQLite DECIMAL_TEXT: never a float
+}
+SCHEMA = pa.schema(TYPES)
 
 
 @dataclass
@@ -58,9 +56,8 @@ class Run:
     name: str
     table: str
     pages: list[pa.Table] = field(default_factory=list)
+    total: int = 0  # rows that the portal says there are
     retries: int = 0
-    faults: Counter[str] = field(default_factory=Counter)
-    seconds: float = 0
 
     def __post_init__(self) -> None:
         self.progress = Progress(self.name, lambda: f"{self.retries} retries")
@@ -74,6 +71,7 @@ class Run:
 
     def saved(self, page: pa.Table, total: int) -> None:
         self.pages.append(page)
+        self.total = total
         self.progress.show(self.rows, total)
 
 
@@ -148,12 +146,11 @@ def measured(run: Run, portal: CceePortal, db: SqlLiteHandler) -> Iterator[None]
     try:
         yield
     finally:
-        run.seconds = time.perf_counter() - began
-        run.faults = Counter(portal.faults)
+        seconds = time.perf_counter() - began
         run.progress.close()
-    kinds = ", ".join(f"{run.faults[kind]} x {kind}" for kind in KINDS)
-    print(f"{run.name:8}{run.rows:,} rows in {run.seconds:.1f} s, {len(run.pages)} pages, {run.retries} retries")
-    print(f"{'':8}survived {run.faults.total()} faults: {kinds}\n")
+    kinds = ", ".join(f"{portal.faults[kind]} x {kind}" for kind in KINDS)
+    print(f"{run.name:8}{run.rows:,} rows in {seconds:.1f} s, {len(run.pages)} pages, {run.retries} retries")
+    print(f"{'':8}survived {portal.faults.total()} faults: {kinds}\n")
 
 
 def run_sync(portal: CceePortal, db: SqlLiteHandler, page_size: int) -> Run:
@@ -184,11 +181,13 @@ def prove(portal: CceePortal, db: SqlLiteHandler, runs: Sequence[Run]) -> bool:
     print(f"{'CSV file of the source':34}{portal.count:8,}{portal.sum:24,}")
     wrong = []
     for run in runs:
+        if run.rows != run.total:
+            wrong.append(f"{run.table}: {run.rows:,} rows came, the portal said {run.total:,}")
         wrong += compare(portal, db, run.table)
         for page in run.pages:
             db.write_frame(page, run.table, mode="upsert", keys=KEY)
         wrong += compare(portal, db, run.table, ", upserted again")
-    print("NOT PROVED" if wrong else "PROVED: every price arrived, none twice, and the sums agree to the cent")
+    print("NOT PROVED" if wrong else "PROVED: every row of the source is there once, and the sums agree to the cent")
     print(*(f"  {line}\n" for line in wrong), sep="", end="")
     return not wrong
 
@@ -209,7 +208,8 @@ def compare(portal: CceePortal, db: SqlLiteHandler, table: str, when: str = "") 
 @contextmanager
 def logged_to(path: Path) -> Iterator[None]:
     """Keep the handlers' log, a line for each retry, in a file and off the terminal."""
-    logger, handler = logging.getLogger("echo_connhandler"), logging.FileHandler(path, mode="w")
+    logger = logging.getLogger("echo_connhandler")
+    handler = logging.FileHandler(path, mode="w", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logger.addHandler(handler)
     try:

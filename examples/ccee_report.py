@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 Means: TypeAlias = dict[str, dict[int, Decimal]]
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-# Told apart by shape and dash as well as by colour (Okabe and Ito, 2008): some lines lie on each other.
+# Colour (Okabe and Ito, 2008), marker, dash and width: some lines lie on each other, the later one is narrower.
 STYLES = {
-    "NORDESTE": ("#D55E00", "o", "-"),
-    "NORTE": ("#E69F00", "s", "--"),
-    "SUDESTE": ("#0072B2", "D", "-"),
-    "SUL": ("#009E73", "^", "--"),
+    "NORDESTE": ("#D55E00", "o", "-", 3.5),
+    "SUDESTE": ("#0072B2", "D", "-", 3.5),
+    "NORTE": ("#E69F00", "s", "--", 1.8),
+    "SUL": ("#009E73", "^", "--", 1.8),
 }
 SOURCE = "Source: CCEE, Dados Abertos, PLD_HORARIO 2025 (CC-BY-4.0 according to a third-party collector)"
 BAR = 30
@@ -73,10 +73,11 @@ def print_table(means: Means) -> None:
 def save_chart(means: Means, path: Path) -> None:
     figure = Figure(figsize=(10, 5.6), layout="constrained")
     axes = figure.add_subplot()
-    for submarket, months in means.items():
-        colour, marker, dashes = STYLES[submarket]
+    for submarket, (colour, marker, dashes, width) in STYLES.items():
+        months = means.get(submarket, {})
         values = [float(mean) for mean in months.values()]
-        axes.plot(list(months), values, label=submarket, color=colour, marker=marker, linestyle=dashes)
+        look = f"{marker}{dashes}"
+        axes.plot(list(months), values, look, label=submarket, color=colour, linewidth=width, markersize=width + 4)
     axes.set_title("Electricity settlement price in Brazil (PLD), monthly mean of hourly prices", loc="left")
     axes.set_xlabel("Month of 2025")
     axes.set_ylabel("Mean price (R$/MWh)")
