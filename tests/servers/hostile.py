@@ -11,7 +11,7 @@ import socket
 import zlib
 from collections.abc import Callable
 
-from tests.servers.proxy import TcpServer, pause, reset_on_close
+from tests.servers.tcp import TcpServer, pause, reset_on_close
 
 Behaviour = Callable[[socket.socket], None]
 
@@ -64,9 +64,7 @@ def _ok(connection: socket.socket, headers: str, body: bytes) -> None:
 
 
 def _redirect(connection: socket.socket, location: str) -> None:
-    _answer(
-        connection, f"HTTP/1.1 302 Found\nLocation: {location}\nContent-Length: 0\nConnection: close", b""
-    )
+    _answer(connection, f"HTTP/1.1 302 Found\nLocation: {location}\nContent-Length: 0\nConnection: close", b"")
 
 
 @_behaviour

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 from urllib.parse import parse_qsl, urlsplit
 
-from tests.servers.proxy import TcpServer, pause, reset_on_close
+from tests.servers.tcp import TcpServer, pause, reset_on_close
 
 if TYPE_CHECKING:
     import socket

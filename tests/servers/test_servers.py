@@ -20,7 +20,8 @@ import trustme
 from tests.servers import hostile
 from tests.servers.hostile import BEHAVIOURS, SILENT, HostileServer
 from tests.servers.http import HttpServer, Reply, Request
-from tests.servers.proxy import TcpProxy, TcpServer
+from tests.servers.proxy import TcpProxy
+from tests.servers.tcp import TcpServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -358,9 +359,7 @@ def test_bytes_behind_the_body_pass_for_the_next_answer(bad: HostileServer) -> N
         assert [client.get("/content_length_too_short").text for _ in range(2)] == ["ok", "forged"]
 
 
-def test_the_drip_is_slow_in_all_but_quick_in_each_part(
-    bad: HostileServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_drip_is_slow_in_all_but_quick_in_each_part(bad: HostileServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hostile, "DRIP_SECONDS", 0.01)
     begin = time.monotonic()
     assert httpx.get(f"{bad.url}/slow_drip", timeout=0.3).text == "." * 40
