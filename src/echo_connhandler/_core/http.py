@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json as jsonlib
 import re
+import ssl
 import uuid
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -536,5 +537,10 @@ _MEANINGS: tuple[tuple[tuple[type[Exception], ...], Kind, type[EchoConnError], s
 )
 
 
-def _is_certificate_refusal(error: BaseException) -> bool:
-    return "CERTIFICATE_VERIFY_FAILED" in str(error)
+def _is_certificate_refusal(error: BaseException | None) -> bool:
+    """Tell whether it was the certificate; on trio only what lies beneath the exception says so."""
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError) or "CERTIFICATE_VERIFY_FAILED" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
