@@ -9,7 +9,8 @@ import httpx
 
 from ._async.http import AsyncHttpCalls
 from ._concurrency import Logins
-from ._core.http import HttpBase, RequestOptions, cookie_jar
+from ._core.http_cookies import cookie_jar
+from ._core.http_requests import HttpBase, RequestOptions
 from ._core.login import HttpSession, LoginFlow
 from ._core.properties import ConnProperties, HttpConnProperties
 from ._core.redaction import Redactor

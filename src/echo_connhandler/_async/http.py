@@ -17,22 +17,17 @@ from .._core.errors import (
     UnexpectedContentError,
     UnexpectedStatusError,
 )
-from .._core.http import (
+from .._core.http_answers import TEMPORARY, BodyReader, Judge, accepts, takes_redirect, unexpected
+from .._core.http_requests import (
     MAX_REDIRECTS,
-    TEMPORARY,
     Body,
-    BodyReader,
     HttpBase,
-    Judge,
     RequestOptions,
     ResponseOk,
-    accepts,
     check_method,
     origin_of,
     redirected,
-    takes_redirect,
     timeouts,
-    unexpected,
     with_idempotency_key,
 )
 from .._core.login import HttpSession, LoginFlow, lifetime

@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 
-from .._core.http import Origin, origin_of
+from .._core.http_requests import Origin, origin_of
 from .._core.properties import HttpConnProperties
 from .._core.redaction import MASK, SAFE_HEADERS, Redactor, redact_url
 

@@ -1,56 +1,38 @@
-"""HTTP without I/O: building requests, keeping credentials at home, and judging what came back."""
+"""HTTP requests without I/O: put together from their parts, and keeping credentials at home."""
 
 from __future__ import annotations
 
-import datetime as dt
-import json as jsonlib
 import re
-import ssl
 import uuid
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from http.cookiejar import Cookie, CookieJar, DefaultCookiePolicy, eff_request_host  # type: ignore[attr-defined]
 from typing import Any, Self, TypeAlias, TypedDict
-from urllib.request import Request as _UrllibRequest
 
 import httpx
 
-from .errors import (
-    ConnectionFailedError,
-    ConnectTimeoutError,
-    EchoConnError,
-    InvalidRequestError,
-    RateLimitedError,
-    TimeoutExceededError,
-    TransferError,
-    UnexpectedStatusError,
-)
+from .errors import InvalidRequestError
 from .login import HttpSession
 from .properties import HttpConnProperties
-from .redaction import SAFE_HEADERS, Redactor, sounds_secret
-from .retry import Failure, Kind, Resilience, parse_retry_after
+from .redaction import SAFE_HEADERS
+from .retry import Resilience
 
 __all__ = (
+    "MAX_REDIRECTS",
     "Body",
-    "BodyReader",
     "HttpBase",
-    "Judge",
+    "Origin",
     "RequestOptions",
     "ResponseOk",
-    "accepts",
     "check_method",
-    "cookie_jar",
+    "origin_of",
     "redirected",
-    "takes_redirect",
     "timeouts",
-    "unexpected",
     "with_idempotency_key",
 )
 
 ResponseOk: TypeAlias = int | Collection[int] | Callable[[httpx.Response], bool] | None
 Origin: TypeAlias = tuple[str, str, int | None]
 
-TEMPORARY = frozenset({408, 425, 429, 500, 502, 503, 504})
 FOLLOWED = frozenset({"GET", "HEAD", "OPTIONS"})
 MAX_REDIRECTS = 20
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
@@ -263,40 +245,6 @@ def steady(request: httpx.Request) -> None:
         request.stream = _SteadyStream(request.stream)
 
 
-class BodyReader:
-    """Puts a body together from what came over the wire, decompressed and counted.
-
-    httpx reads a body whole or not at all: hence its inner names, which `Response.read` uses in the same way.
-    """
-
-    def __init__(self, response: httpx.Response, limit: int | None) -> None:
-        self._response = response
-        self._decoder = response._get_content_decoder()  # noqa: SLF001
-        self._limit = limit
-        self._pieces: list[bytes] = []
-        self._size = 0
-
-    def take(self, chunk: bytes) -> None:
-        """Add a chunk.
-
-        Raises:
-            TransferError: the body is larger than the limit.
-            httpx.DecodingError: it is not compressed as its headers say.
-        """
-        self._add(self._decoder.decode(chunk))
-
-    def finish(self) -> None:
-        """Give the response its body."""
-        self._add(self._decoder.flush())
-        self._response._content = b"".join(self._pieces)  # noqa: SLF001
-
-    def _add(self, piece: bytes) -> None:
-        self._size += len(piece)
-        if self._limit is not None and self._size > self._limit:
-            raise TransferError(f"the answer is larger than max_response_bytes={self._limit}")
-        self._pieces.append(piece)
-
-
 def check_method(method: str) -> str:
     """Return the method in capitals; refuse what no HTTP method may be (RFC 9110, 5.6.2)."""
     upper = method.upper() if isinstance(method, str) else ""
@@ -370,177 +318,3 @@ def redirected(response: httpx.Response, jar: httpx.Cookies, *, login: bool = Fa
     new.extensions = old.extensions
     jar.set_cookie_header(new)
     return new
-
-
-class _OriginPolicy(DefaultCookiePolicy):
-    """Cookies as the standard library has them, and besides only to the port they came from (80 and 443 are one)."""
-
-    def set_ok(self, cookie: Cookie, request: _UrllibRequest) -> bool:
-        if not super().set_ok(cookie, request):
-            return False
-        if not cookie.port_specified:
-            cookie.port, cookie.port_specified = _ports(request), True
-        return True
-
-    def return_ok_port(self, cookie: Cookie, request: _UrllibRequest) -> bool:
-        return cookie.port is None or bool({*cookie.port.split(",")} & {*_ports(request).split(",")})
-
-
-def _ports(request: _UrllibRequest) -> str:
-    url = httpx.URL(request.get_full_url())
-    port = origin_of(url)[2]
-    return "80,443" if port in (80, 443) else str(port)
-
-
-def cookie_jar(cookies: Mapping[str, str], url: httpx.URL) -> httpx.Cookies:
-    """Return a jar whose cookies go back only to where they belong, with the given ones for `url`'s origin."""
-    jar = CookieJar(policy=_OriginPolicy())
-    home = _UrllibRequest(str(url))  # noqa: S310 - never opened: the cookie jar asks it for its host and port
-    domain = eff_request_host(home)[1]
-    for name, value in cookies.items():
-        jar.set_cookie(
-            Cookie(
-                version=0,
-                name=name,
-                value=value,
-                port=_ports(home),
-                port_specified=True,
-                domain=domain,
-                domain_specified=False,
-                domain_initial_dot=False,
-                path="/",
-                path_specified=True,
-                secure=url.scheme == "https",
-                expires=None,
-                discard=True,
-                comment=None,
-                comment_url=None,
-                rest={},
-            )
-        )
-    return httpx.Cookies(jar)
-
-
-def accepts(response_ok: ResponseOk, response: httpx.Response) -> bool:
-    """Tell whether a call takes this response."""
-    if response_ok is None:
-        return True
-    if isinstance(response_ok, int):
-        return response.status_code == response_ok
-    if callable(response_ok):
-        return bool(response_ok(response))
-    return response.status_code in response_ok
-
-
-def takes_redirect(response_ok: ResponseOk, status: int) -> bool:
-    """Tell whether a call names this redirect status as one that it wants to see itself."""
-    if response_ok is None or callable(response_ok):
-        return False
-    return status == response_ok if isinstance(response_ok, int) else status in response_ok
-
-
-def _secrets_in(request: httpx.Request) -> list[str]:
-    """Return what an answer must not repeat: a call's own credentials and what its names say is secret."""
-    found = [v for k, v in request.headers.items() if k not in SAFE_HEADERS and k not in ("host", "content-length")]
-    found += [v for cookie in request.headers.get("cookie", "").split("; ") if (v := cookie.partition("=")[2])]
-    found += [v for k, v in request.url.params.multi_items() if sounds_secret(k)]
-    try:
-        text = request.content.decode()
-    except (httpx.RequestNotRead, UnicodeDecodeError):
-        return found
-    kind = request.headers.get("content-type", "")
-    if kind.startswith("application/x-www-form-urlencoded"):
-        found += [v for k, v in httpx.QueryParams(text).multi_items() if sounds_secret(k)]
-    elif kind.startswith("application/json") and isinstance(sent := jsonlib.loads(text), dict):
-        found += [str(v) for k, v in sent.items() if sounds_secret(k)]
-    return found
-
-
-def _body_hint(response: httpx.Response) -> str:
-    try:
-        text = " ".join(response.text.split())
-    except (httpx.ResponseNotRead, httpx.StreamError, LookupError):
-        return ""
-    return f": {text[:200]}" if text else ""
-
-
-def unexpected(
-    response: httpx.Response, expected: ResponseOk, redactor: Redactor, *, why: str = ""
-) -> UnexpectedStatusError:
-    """Return the error for a response that the call does not take."""
-    kind = RateLimitedError if response.status_code == 429 else UnexpectedStatusError
-    request = response.request
-    redactor = redactor.with_secrets(_secrets_in(request))
-    wanted = f" (expected {expected})" if isinstance(expected, int | Collection) and expected != 200 else ""
-    text = f"{request.method} {request.url}: {response.status_code} {response.reason_phrase}{wanted}{why}"
-    return kind(redactor(text + _body_hint(response)), response, scrub=redactor)
-
-
-class Judge:
-    """Tells what a failed attempt of one call means. Sources: httpx's exceptions, and what httpcore raises when."""
-
-    def __init__(
-        self, method: str, url: httpx.URL, policy: Resilience, redactor: Redactor, *, replayable: bool
-    ) -> None:
-        self._method, self._url, self._redactor = method, url, redactor
-        self._keyed = policy.idempotency_key and method in ("POST", "PATCH")
-        self._repeatable = policy.repeats(method) or self._keyed
-        self._replayable = replayable
-
-    def call(self) -> str:
-        """Name the call, without secrets."""
-        return self._redactor(f"{self._method} {self._url}")
-
-    def __call__(self, error: Exception) -> Failure | None:
-        if isinstance(error, UnexpectedStatusError):
-            return self._status(error)
-        if isinstance(error, EchoConnError):
-            return None
-        for kinds, kind, cls, text in _MEANINGS:
-            if isinstance(error, kinds):
-                if kind is Kind.NOT_SENT and _is_certificate_refusal(error):
-                    return Failure(Kind.WRONG, self._error(ConnectionFailedError, "certificate not trusted", error))
-                if cls is TransferError and str(error).startswith("Server disconnected"):
-                    cls, text = ConnectionFailedError, "connection lost"
-                repeatable = self._replayable and (self._repeatable or kind is not Kind.LOST)
-                return Failure(kind, self._error(cls, text, error), suspect=True, repeatable=repeatable)
-        return None
-
-    def _status(self, error: UnexpectedStatusError) -> Failure:
-        status = error.response.status_code
-        if status not in TEMPORARY:
-            return Failure(Kind.WRONG, error)
-        asked = parse_retry_after(error.response.headers.get("retry-after"), dt.datetime.now(dt.UTC))
-        return Failure(Kind.TEMPORARY, error, retry_after=asked, repeatable=self._replayable)
-
-    def _error(self, cls: type[EchoConnError], text: str, error: Exception) -> EchoConnError:
-        detail = f" ({str(error)[:200]})" if str(error) else ""
-        return cls(self._redactor(f"{self.call()}: {text}{detail}"))
-
-
-_MEANINGS: tuple[tuple[tuple[type[Exception], ...], Kind, type[EchoConnError], str], ...] = (
-    ((httpx.ConnectTimeout,), Kind.NOT_SENT, ConnectTimeoutError, "no connection within conn_timeout"),
-    ((httpx.PoolTimeout,), Kind.NOT_SENT, ConnectTimeoutError, "no connection became free in time"),
-    ((httpx.ConnectError, httpx.ProxyError), Kind.NOT_SENT, ConnectionFailedError, "no connection"),
-    ((httpx.ReadTimeout,), Kind.LOST, TimeoutExceededError, "no answer within the timeout"),
-    ((httpx.WriteTimeout,), Kind.LOST, TimeoutExceededError, "the request could not be sent within the timeout"),
-    ((TimeoutError,), Kind.LOST, TimeoutExceededError, "not done before the deadline"),
-    ((httpx.RemoteProtocolError,), Kind.LOST, TransferError, "the answer broke off or is no valid HTTP"),
-    ((httpx.DecodingError,), Kind.LOST, TransferError, "the answer's compression is broken"),
-    ((httpx.NetworkError, OSError), Kind.LOST, ConnectionFailedError, "connection lost"),
-    (
-        (httpx.LocalProtocolError, httpx.UnsupportedProtocol, httpx.InvalidURL, httpx.StreamError),
-        Kind.WRONG,
-        InvalidRequestError,
-        "the request can't be sent",
-    ),
-)
-
-
-def _is_certificate_refusal(error: BaseException | None) -> bool:
-    """Tell whether it was the certificate; on trio only what lies beneath the exception says so."""
-    while error is not None:
-        if isinstance(error, ssl.SSLCertVerificationError) or "CERTIFICATE_VERIFY_FAILED" in str(error):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
