@@ -115,3 +115,12 @@ def test_pickles_of_properties_and_handlers_do_hold_them_as_documented(server: H
     twin: Any = pickle.loads(pickle.dumps(handler))
     assert twin.props.api_key == f"{P}-api-key"
     handler.close()
+
+
+def test_a_secret_that_a_message_would_cut_in_two_is_masked_first(server: HttpServer) -> None:
+    secret = f"{P}-{'x' * 300}"
+    server.script("/x", [Reply(404, {}, f"{'y' * 180} {secret}".encode())])
+    with HttpHandler(HttpConnProperties(host=server.url, api_key=secret)) as handler:
+        with pytest.raises(UnexpectedStatusError) as caught:
+            handler.get("x")
+    assert P not in str(caught.value)

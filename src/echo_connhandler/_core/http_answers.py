@@ -23,7 +23,7 @@ from .http_requests import ResponseOk
 from .redaction import SAFE_HEADERS, Redactor, sounds_secret
 from .retry import Failure, Kind, Resilience, parse_retry_after
 
-__all__ = ("TEMPORARY", "BodyReader", "Judge", "accepts", "takes_redirect", "unexpected")
+__all__ = ("TEMPORARY", "BodyReader", "Judge", "accepts", "body_hint", "takes_redirect", "unexpected")
 
 TEMPORARY = frozenset({408, 425, 429, 500, 502, 503, 504})
 
@@ -97,12 +97,13 @@ def _secrets_in(request: httpx.Request) -> list[str]:
     return found
 
 
-def _body_hint(response: httpx.Response) -> str:
+def body_hint(response: httpx.Response, redactor: Redactor) -> str:
+    """Return how a body begins, for messages. Masked before it is cut: half a secret would not be known as one."""
     try:
-        text = " ".join(response.text.split())
+        text = redactor(response.text)
     except (httpx.ResponseNotRead, httpx.StreamError, LookupError):
         return ""
-    return f": {text[:200]}" if text else ""
+    return " ".join(text.split())[:200]
 
 
 def unexpected(
@@ -113,8 +114,9 @@ def unexpected(
     request = response.request
     redactor = redactor.with_secrets(_secrets_in(request))
     wanted = f" (expected {expected})" if isinstance(expected, int | Collection) and expected != 200 else ""
-    text = f"{request.method} {request.url}: {response.status_code} {response.reason_phrase}{wanted}{why}"
-    return kind(redactor(text + _body_hint(response)), response, scrub=redactor)
+    text = redactor(f"{request.method} {request.url}: {response.status_code} {response.reason_phrase}{wanted}{why}")
+    hint = body_hint(response, redactor)
+    return kind(f"{text}: {hint}" if hint else text, response, scrub=redactor)
 
 
 class Judge:
@@ -155,8 +157,8 @@ class Judge:
         return Failure(Kind.TEMPORARY, error, retry_after=asked, repeatable=self._replayable)
 
     def _error(self, cls: type[EchoConnError], text: str, error: Exception) -> EchoConnError:
-        detail = f" ({str(error)[:200]})" if str(error) else ""
-        return cls(self._redactor(f"{self.call()}: {text}{detail}"))
+        detail = self._redactor(str(error))[:200]
+        return cls(f"{self.call()}: {text} ({detail})" if detail else f"{self.call()}: {text}")
 
 
 _MEANINGS: tuple[tuple[tuple[type[Exception], ...], Kind, type[EchoConnError], str], ...] = (

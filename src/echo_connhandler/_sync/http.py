@@ -18,7 +18,7 @@ from .._core.errors import (
     UnexpectedContentError,
     UnexpectedStatusError,
 )
-from .._core.http_answers import TEMPORARY, BodyReader, Judge, accepts, takes_redirect, unexpected
+from .._core.http_answers import TEMPORARY, BodyReader, Judge, accepts, body_hint, takes_redirect, unexpected
 from .._core.http_requests import (
     MAX_REDIRECTS,
     Body,
@@ -319,6 +319,6 @@ class HttpCalls(Calls[HttpEngine]):
             return response.json()
         except ValueError as error:
             kind = response.headers.get("content-type", "no content type")
-            start = " ".join(response.text.split())[:200]
-            text = f"GET {response.request.url}: the body is not JSON but {kind}: {start or 'empty'}"
-            raise UnexpectedContentError(self._redactor(text), response, scrub=self._redactor) from error
+            start = body_hint(response, self._redactor) or "empty"
+            text = self._redactor(f"GET {response.request.url}: the body is not JSON but {kind}")
+            raise UnexpectedContentError(f"{text}: {start}", response, scrub=self._redactor) from error
