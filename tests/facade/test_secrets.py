@@ -18,7 +18,6 @@ from echo_connhandler.resilience import Resilience
 from echo_connhandler.testing import no_waits
 from tests.servers.http import HttpServer, Reply, Request
 
-
 # Tracebacks show source lines: the word itself stands in none.
 P = "".join(reversed("detnalp"))
 
@@ -89,8 +88,8 @@ def test_secrets_of_calls_and_properties(server: HttpServer, shown: list[str]) -
         assert len(hooks) == 3
         shown += [repr(hook) for hook in hooks] + [str(hook.error) for hook in hooks]
         shown += [repr(handler), str(handler), repr(props), repr(handler.connection), repr(handler._settings)]
+        server.close()
         with no_waits(), pytest.raises(EchoConnError) as failed:
-            server.close()
             handler.get(f"fails?token={P}-query")
         shown += told_of(failed.value)
 

@@ -100,7 +100,7 @@ def _secrets_in(request: httpx.Request) -> list[str]:
 def body_hint(response: httpx.Response, redactor: Redactor) -> str:
     """Return how a body begins, for messages. Masked before it is cut: half a secret would not be known as one."""
     try:
-        text = redactor(response.text)
+        text = redactor(response.text[:10_000])
     except (httpx.ResponseNotRead, httpx.StreamError, LookupError):
         return ""
     return " ".join(text.split())[:200]
