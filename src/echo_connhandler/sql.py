@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import uuid
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from ._async.frames import AsyncFrameCalls
+from ._async.sql import AsyncHeld
 from ._core.dialects import SQLITE, Dialect
 from ._core.errors import ConnectionFailedError
 from ._core.properties import ConnProperties, SqlLiteConnProperties
@@ -13,6 +15,7 @@ from ._core.retry import Resilience
 from ._core.sqlvalues import ColumnInfo
 from ._drivers.registry import SqlSettings
 from ._sync.frames import FrameCalls
+from ._sync.sql import Held
 from .core import ConnHandler
 
 __all__ = ("ColumnInfo", "SqlHandler", "SqlLiteConnProperties", "SqlLiteHandler")
@@ -26,10 +29,16 @@ class SqlHandler(FrameCalls, AsyncFrameCalls, ConnHandler):
 
     def _set_up(self, props: ConnProperties, resilience: Resilience, pool_size: int) -> None:
         super()._set_up(props, resilience, pool_size)
-        self._settings = SqlSettings(self._driver, props, f"echo-{uuid.uuid4().hex}", self._target())
+        self._settings = SqlSettings(self._driver, props, self._label(), self._target())
+        self._sync_holds: dict[object, Held] = {}
+        self._async_holds: dict[object, AsyncHeld] = {}
 
     def _left_behind(self) -> frozenset[str]:
-        return super()._left_behind() | {"_settings"}
+        return super()._left_behind() | {"_settings", "_sync_holds", "_async_holds"}
+
+    def _label(self) -> str:
+        """Name what all connections of the handler, and of those made like it, share."""
+        return f"echo-{uuid.uuid4().hex}"
 
     def _target(self) -> str:
         """Name the database in messages."""
@@ -69,6 +78,10 @@ class SqlLiteHandler(SqlHandler):
     props: SqlLiteConnProperties
     _dialect = SQLITE
     _driver = "sqlite"
+
+    def _label(self) -> str:
+        # Once and for all: the process may change its folder before another thread connects.
+        return super()._label() if self.props.in_memory else str(Path(self.props.path).absolute())
 
     def _target(self) -> str:
         return f"SQLite {self.props.path}"

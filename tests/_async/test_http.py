@@ -348,3 +348,13 @@ async def test_json_text_is_what_was_sent(server: HttpServer) -> None:
     async with make(server) as handler:
         await handler.async_post("echo", json={"a": [1, None, "ü"]})
     assert json.loads(server.requests[0].body) == {"a": [1, None, "ü"]}
+
+
+async def test_unknown_and_wrong_options_are_refused_before_anything_is_sent(server: HttpServer) -> None:
+    async with make(server) as handler:
+        with pytest.raises(TypeError, match="a call takes no timout: its options are content, data"):
+            await handler.async_get("echo", timout=5)  # type: ignore[call-arg]
+        for wrong in ("200", b"200", 2.0):
+            with pytest.raises(TypeError, match="response_ok must be a status"):
+                await handler.async_get("echo", response_ok=wrong)  # type: ignore[arg-type]
+    assert server.requests == []

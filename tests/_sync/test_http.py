@@ -343,3 +343,13 @@ def test_json_text_is_what_was_sent(server: HttpServer) -> None:
     with make(server) as handler:
         handler.post("echo", json={"a": [1, None, "ü"]})
     assert json.loads(server.requests[0].body) == {"a": [1, None, "ü"]}
+
+
+def test_unknown_and_wrong_options_are_refused_before_anything_is_sent(server: HttpServer) -> None:
+    with make(server) as handler:
+        with pytest.raises(TypeError, match="a call takes no timout: its options are content, data"):
+            handler.get("echo", timout=5)  # type: ignore[call-arg]
+        for wrong in ("200", b"200", 2.0):
+            with pytest.raises(TypeError, match="response_ok must be a status"):
+                handler.get("echo", response_ok=wrong)  # type: ignore[arg-type]
+    assert server.requests == []

@@ -6,9 +6,10 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
-from .._concurrency import async_in_thread
+from .._concurrency import async_in_thread, async_releasing, async_shielded
 from .._core.batches import combined, joined, lazy_rows, length_of
-from .._core.errors import EchoConnError, InvalidRequestError, QueryError
+from .._core.errors import ConstraintError, InvalidRequestError, QueryError
+from .._core.extras import require
 from .._core.frames import (
     arrow_reader,
     check_columns,
@@ -19,7 +20,7 @@ from .._core.frames import (
     to_pandas,
     to_polars,
 )
-from .._core.retry import NO_RETRIES, Resilience
+from .._core.retry import NO_RETRIES, Resilience, for_call
 from .._core.sqlvalues import Params, WriteMode
 from .._drivers.protocol import AsyncSqlConnection
 from .sql import AsyncSqlCalls
@@ -33,6 +34,7 @@ __all__ = ("AsyncFrameCalls",)
 
 MODES = ("create", "append", "replace", "truncate", "upsert", "ignore")
 BATCH_ROWS = 50_000
+ALL_ROWS = 2**31 - 1
 
 
 class AsyncFrameCalls(AsyncSqlCalls):
@@ -51,14 +53,21 @@ class AsyncFrameCalls(AsyncSqlCalls):
                 `async_fetch_all` raises.
             MissingExtraError: pyarrow is not installed.
         """
-        table = combined(
-            [batch async for batch in self._async_batches("read", sql, params, BATCH_ROWS, retry, settled=False)]
-        )
-        if table is not None:
-            return table
+        require("pyarrow", extra="arrow", purpose="reading frames")
+
+        async def read(batch_rows: int) -> list[pa.RecordBatch]:
+            batches = self._async_batches("read", sql, params, batch_rows, retry, settled=False)
+            return [batch async for batch in batches]
+
+        if self._known(sql).changes:  # not to be executed twice, and all or nothing
+
+            async def change(_: Self) -> list[pa.RecordBatch]:
+                return await read(ALL_ROWS)
+
+            return joined(await self.async_run_in_transaction(change, retry=retry))
+        table = combined(await read(BATCH_ROWS))
         # Batches of different types: only all values together tell a column's type.
-        whole = [batch async for batch in self._async_batches("read", sql, params, None, retry, settled=False)]
-        return combined(whole) or whole[0]
+        return table if table is not None else joined(await read(ALL_ROWS))
 
     async def async_read_to_pandas(
         self, sql: str, params: Params = None, *, retry: Resilience | int | None = None
@@ -67,15 +76,17 @@ class AsyncFrameCalls(AsyncSqlCalls):
 
         Integers with NULLs are `Int64`, booleans with NULLs `boolean`, decimals exact, timestamps with a zone aware.
         """
-        return to_pandas(await self.async_read_to_arrow(sql, params, retry=retry))
+        require("pandas", extra="pandas", purpose="reading pandas frames")
+        return await async_in_thread(to_pandas, await self.async_read_to_arrow(sql, params, retry=retry))
 
     async def async_read_to_polars(
         self, sql: str, params: Params = None, *, retry: Resilience | int | None = None
     ) -> pl.DataFrame:
         """Execute a query and return its result as a `polars.DataFrame`; see `async_read_to_arrow`."""
-        return to_polars(await self.async_read_to_arrow(sql, params, retry=retry))
+        require("polars", extra="polars", purpose="reading polars frames")
+        return await async_in_thread(to_polars, await self.async_read_to_arrow(sql, params, retry=retry))
 
-    async def async_iter_arrow(
+    def async_iter_arrow(
         self,
         sql: str,
         params: Params = None,
@@ -83,7 +94,7 @@ class AsyncFrameCalls(AsyncSqlCalls):
         batch_rows: int = BATCH_ROWS,
         retry: Resilience | int | None = None,
     ) -> AsyncIterator[pa.RecordBatch]:
-        """Execute a query and yield its result in batches of one schema, in constant memory.
+        """Execute a query and yield its result in batches of one schema, in constant memory; it may be left early.
 
         An empty result is one batch without rows. The schema is told by the table or, where it doesn't tell, by the
         first batch.
@@ -96,56 +107,60 @@ class AsyncFrameCalls(AsyncSqlCalls):
 
         Raises:
             QueryError: a later batch has a value that does not fit; the message says how to CAST it.
+                Or `sql` changes rows: `async_read_to_arrow` is for that.
         """
         if batch_rows < 1:
             raise ValueError(f"batch_rows must be at least 1, got {batch_rows}")
-        async for batch in self._async_batches("iter_arrow", sql, params, batch_rows, retry, settled=True):
-            yield batch
+        require("pyarrow", extra="arrow", purpose="reading frames")
+        if self._known(sql).changes:
+            raise QueryError("iter_arrow reads; a statement that changes rows is for read_to_arrow or fetch_all")
+        return async_releasing(self._async_batches("iter_arrow", sql, params, batch_rows, retry, settled=True))
 
     async def _async_batches(
         self,
         what: str,
         sql: str,
         params: Params,
-        count: int | None,
+        count: int,
         retry: Resilience | int | None,
         *,
         settled: bool,
     ) -> AsyncIterator[pa.RecordBatch]:
         """Yield the result in batches of `count` rows; with `settled`, all of the first one's schema."""
-        engine = self._async_engines.get()
-        size = count or 2**31 - 1
-        async with self._async_hold(what, engine, None) as held:
-            declared = await self._async_declared(held.connection, sql, params)
-            async with self._async_cursor(what, sql, params, size, retry) as (cursor, rows):
-                names = self._unique(cursor.columns)
+        policy = for_call(self.resilience, retry)
+        async with self._async_hold(what, policy):
+            declared = await self._async_declared(what, sql, params, policy)
+            async with self._async_cursor(what, sql, params, count, retry) as reading:
+                names, rows = reading.columns, reading.rows
                 types = declared if len(declared) == len(names) else [""] * len(names)
                 schema = None
                 while True:
                     batch = await async_in_thread(self._dialect.to_batch, names, types, rows, schema)
                     schema = batch.schema if settled else None
                     yield batch
-                    rows = await self._async_fetch_more(what, cursor, size)
+                    rows = await self._async_more(what, reading, count)
                     if not rows:
                         return
 
-    async def _async_declared(self, connection: AsyncSqlConnection, sql: str, params: Params) -> list[str]:
+    async def _async_declared(self, what: str, sql: str, params: Params, policy: Resilience) -> list[str]:
         """Return the declared types of a query's columns, none where the database can't tell them before it runs."""
         probe = self._dialect.type_probe(sql, params, f"echo_types_{uuid.uuid4().hex}")
         if probe is None:
             return []
         create, query, drop = probe
+
+        async def work(connection: AsyncSqlConnection) -> list[str]:
+            with async_shielded():
+                await connection.run(create, ())
+                try:
+                    return [row[0] for row in (await connection.run(query, ())).rows]
+                finally:
+                    await connection.run(drop, ())
+
         try:
-            await connection.run(create, ())
-        except Exception as error:
-            # What is wrong with the query, if anything, is told when it runs.
-            if self._dialect.judge(error, "") is None and not isinstance(error, EchoConnError):
-                raise
-            return []
-        try:
-            return [row[0] for row in (await connection.run(query, ())).rows]
-        finally:
-            await connection.run(drop, ())
+            return await self._async_with_connection(what, work, policy)
+        except QueryError:
+            return []  # what is wrong with the query, if anything, is told when it runs
 
     async def async_write_frame(
         self,
@@ -190,98 +205,125 @@ class AsyncFrameCalls(AsyncSqlCalls):
             raise InvalidRequestError(f"mode={mode!r} needs keys=: the columns that tell a row from others")
         if keys and mode in ("append", "truncate"):
             raise InvalidRequestError(f"mode={mode!r} does not use keys=: leave them out, or use mode='upsert'")
-        rereadable, total, readers = is_rereadable(frame), length_of(frame), 0
+        load = AsyncLoad(self, frame, table, schema, keys, batch_rows, progress)
 
         async def write(_: Self) -> int:
-            nonlocal readers
-            if readers and not rereadable:
-                raise InvalidRequestError(
-                    "the database undid the write for a passing reason, and the frame is a stream that can be read "
-                    "only once: nothing was written; give a table, or call again with a new stream"
-                )
-            readers += 1
-            slices = iter_slices(reader := arrow_reader(frame), batch_rows)
-            names = list(reader.schema.names)
-            if keys:
-                check_keys(keys, names)
-            dialect = self._dialect
-            if mode in ("create", "replace"):
-                if mode == "replace":
-                    await self._async_do(dialect.drop_table_sql(table, schema))
-                await self._async_do(dialect.create_table_sql(table, schema, reader.schema, keys))
-            else:
-                known = await self._async_columns_of(table, schema)
-                check_columns(names, known, table, fold_case=dialect.fold_case)
-                for field in reader.schema:
-                    dialect.column_type(field.name, field.type)
-            if mode == "truncate":
-                await self._async_do(dialect.clear_table_sql(table, schema))
-            if mode in ("upsert", "ignore"):
-                return await self._async_merge(slices, names, table, schema, mode, keys, progress, total)
-            insert = dialect.insert_sql(table, schema, names)
-            return await self._async_load(insert, slices, keys, progress, total)
+            return await load.write(mode)
 
         return await self.async_run_in_transaction(write, retry=retry)
 
-    async def _async_columns_of(self, table: str, schema: str | None) -> list[str]:
-        try:
-            return [column.name for column in await self.async_describe_table(table, schema)]
-        except QueryError as error:
-            raise QueryError(f"{error}; mode='create' makes it", code=error.code) from error
 
-    async def _async_merge(
+class AsyncLoad:
+    """One frame on its way to a table, within a transaction; begun anew with each attempt."""
+
+    def __init__(
         self,
-        slices: Iterable[pa.RecordBatch],
-        names: list[str],
+        calls: AsyncFrameCalls,
+        frame: Any,
         table: str,
         schema: str | None,
-        mode: str,
         keys: tuple[str, ...],
+        batch_rows: int,
         progress: Callable[[int, int | None], object] | None,
-        total: int | None,
-    ) -> int:
+    ) -> None:
+        self._calls = calls
+        self._dialect = calls._dialect  # noqa: SLF001 - one class in two
+        self._frame = frame
+        self._table, self._schema, self._keys = table, schema, keys
+        self._batch_rows = batch_rows
+        self._progress = progress
+        self._total = length_of(frame)
+        self._told = -1
+        self._begun = False
+
+    async def write(self, mode: WriteMode) -> int:
+        """Do it and return the number of rows written."""
+        if self._begun and not is_rereadable(self._frame):
+            raise InvalidRequestError(
+                "the database undid the write for a passing reason, and the frame is a stream that can be read "
+                "only once: nothing was written; give a table, or call again with a new stream"
+            )
+        self._begun = True
+        reader = arrow_reader(self._frame)
+        names = list(reader.schema.names)
+        if self._keys:
+            check_keys(self._keys, names)
+        if mode in ("create", "replace"):
+            if mode == "replace":
+                await self._do(self._dialect.drop_table_sql(self._table, self._schema))
+            await self._do(self._dialect.create_table_sql(self._table, self._schema, reader.schema, self._keys))
+        else:
+            await self._check_table(reader.schema)
+        if mode == "truncate":
+            await self._do(self._dialect.clear_table_sql(self._table, self._schema))
+        slices = iter_slices(reader, self._batch_rows)
+        if mode == "upsert" or mode == "ignore":
+            return await self._merge(mode, slices, names)
+        return await self._insert(self._dialect.insert_sql(self._table, self._schema, names), slices)
+
+    async def _check_table(self, schema: pa.Schema) -> None:
+        try:
+            columns = await self._calls.async_describe_table(self._table, self._schema)
+        except QueryError as error:
+            raise QueryError(f"{error}; mode='create' makes it", code=error.code) from error
+        known = [column.name for column in columns]
+        check_columns(schema.names, known, self._table, fold_case=self._dialect.fold_case)
+        for field in schema:
+            self._dialect.column_type(field.name, field.type)
+
+    async def _merge(self, mode: WriteMode, slices: Iterable[pa.RecordBatch], names: list[str]) -> int:
         """Load the rows to a table of this session, then move them over in one statement or two."""
-        dialect = self._dialect
+        dialect, table, schema, keys = self._dialect, self._table, self._schema, self._keys
         staging = f"echo_staging_{uuid.uuid4().hex}"
-        await self._async_do(dialect.staging_table_sql(staging, table, schema, names))
-        insert = dialect.insert_sql(staging, dialect.staging_schema, names)
-        loaded = await self._async_load(insert, slices, keys, progress, total)
+        await self._do(dialect.staging_table_sql(staging, table, schema, names))
+        # Dropped at the end: SQLite drops no table while a query on the same connection is being read.
+        self._calls._async_afterwards(dialect.drop_table_sql(staging, dialect.staging_schema))  # noqa: SLF001
+        written = await self._insert(dialect.insert_sql(staging, dialect.staging_schema, names), slices)
         if mode == "upsert":
             for statement in dialect.upsert_sql(staging, table, schema, names, keys):
-                await self._async_do(statement)
-            written = loaded
+                await self._do(statement)
         else:
-            written = await self._async_do(dialect.insert_missing_sql(staging, table, schema, names, keys))
-        await self._async_do(dialect.drop_table_sql(staging, dialect.staging_schema))
+            written = await self._do(dialect.insert_missing_sql(staging, table, schema, names, keys))
+        await self._do(dialect.clear_table_sql(staging, dialect.staging_schema))
         return written
 
-    async def _async_load(
-        self,
-        insert: str,
-        slices: Iterable[pa.RecordBatch],
-        keys: tuple[str, ...],
-        progress: Callable[[int, int | None], object] | None,
-        total: int | None,
-    ) -> int:
-        done, seen = 0, []
+    async def _insert(self, insert: str, slices: Iterable[pa.RecordBatch]) -> int:
+        done = 0
+        seen: list[pa.RecordBatch] = []  # the keys
         for batch in slices:
-
-            async def work(connection: AsyncSqlConnection, batch: pa.RecordBatch = batch) -> int:
-                # Made into rows where they are written, which for tasks is another thread.
-                return await connection.run_many(insert, lazy_rows(self._dialect, batch))
-
-            await self._async_with_connection("write_frame", work, NO_RETRIES)
+            if self._keys:
+                seen.append(batch.select(list(self._keys)))
+            try:
+                await self._insert_batch(insert, batch)
+            except ConstraintError:
+                self._check_unique(seen)
+                raise
             done += batch.num_rows
-            if keys:
-                seen.append(batch.select(list(keys)))
-            if progress is not None:
-                progress(done, total)
-        if seen and (key := find_duplicate_key(joined(seen), keys)) is not None:
-            raise InvalidRequestError(f"several rows of the frame have the key {key}: nothing was written")
+            self._tell(done)
+        self._check_unique(seen)
+        if not done:
+            self._tell(done)
         return done
 
-    async def _async_do(self, sql: str) -> int:
+    async def _insert_batch(self, insert: str, batch: pa.RecordBatch) -> None:
+        async def work(connection: AsyncSqlConnection) -> int:
+            # Made into rows where they are written, which for tasks is another thread.
+            return await connection.run_many(insert, lazy_rows(self._dialect, batch), adapted=True)
+
+        await self._calls._async_with_connection("write_frame", work, NO_RETRIES)  # noqa: SLF001
+
+    def _check_unique(self, seen: list[pa.RecordBatch]) -> None:
+        if seen and (key := find_duplicate_key(joined(seen), self._keys)) is not None:
+            raise InvalidRequestError(f"several rows of the frame have the key {key}: nothing was written")
+
+    def _tell(self, done: int) -> None:
+        # An attempt begun anew counts from 0 again; those who watch don't see it.
+        if self._progress is not None and done > self._told:
+            self._told = done
+            self._progress(done, self._total)
+
+    async def _do(self, sql: str) -> int:
         async def work(connection: AsyncSqlConnection) -> int:
             return (await connection.run(sql, ())).affected
 
-        return await self._async_with_connection("write_frame", work, NO_RETRIES)
+        return await self._calls._async_with_connection("write_frame", work, NO_RETRIES)  # noqa: SLF001

@@ -25,6 +25,7 @@ from .._core.http_requests import (
     RequestOptions,
     ResponseOk,
     check_method,
+    check_options,
     origin_of,
     redirected,
     timeouts,
@@ -147,9 +148,11 @@ class AsyncHttpCalls(AsyncCalls[AsyncHttpEngine]):
             ConnectionFailedError, TimeoutExceededError, TransferError: no answer, or no whole one.
             OutcomeUnknownError: the answer was lost and the method is not one of `retry_methods`.
             InvalidRequestError: the arguments don't make a request.
+            TypeError: an option is unknown or of the wrong kind.
         """
         began = monotonic()
         method = check_method(method)
+        check_options(options)
         policy = for_call(self.resilience, options.get("retry"))
         url = self._base.resolve(endpoint)
         headers, response_ok = options.get("headers"), options.get("response_ok", 200)

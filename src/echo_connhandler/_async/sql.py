@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self, TypeVar
 
-from .._concurrency import AsyncOutcome, AsyncPool, async_owner, async_shielded
+from .._concurrency import AsyncOutcome, AsyncPool, async_owner, async_releasing, async_shielded, async_sweep, monotonic
 from .._core.dialects import Dialect
-from .._core.errors import EchoConnError, QueryError
+from .._core.errors import ConnectionFailedError, HandlerClosedError, QueryError
 from .._core.retry import NO_RETRIES, Failure, Resilience, for_call
 from .._core.sqltext import controls_transaction, native, split_script
 from .._core.sqlvalues import ColumnInfo, Params, Result, Row
+from .._core.statements import Statement, statement
 from .._drivers.protocol import AsyncCursor, AsyncSqlConnection
 from .._drivers.registry import SqlSettings, async_open_connection
 from .base import AsyncCalls, AsyncEngine
@@ -20,28 +22,19 @@ from .retry import async_persist
 
 __all__ = ("AsyncSqlCalls", "AsyncSqlEngine")
 
+logger = logging.getLogger("echo_connhandler.sql")
+
 T = TypeVar("T")
 
 
-@dataclass(slots=True)
-class AsyncHeld:
-    """A connection that calls of one owner join: it's in a transaction, or read from, or both."""
-
-    connection: AsyncSqlConnection
-    uses: int = 0
-    in_transaction: bool = False
-    savepoints: int = 0
-
-
 class AsyncSqlEngine(AsyncEngine):
-    """A pool of connections, and which of them are held by whom."""
+    """A pool of connections."""
 
     def __init__(self, settings: SqlSettings, dialect: Dialect, policy: Resilience, size: int) -> None:
         self._settings = settings
         self._dialect = dialect
         self._policy = policy.for_connecting()
         self.pool: AsyncPool[AsyncSqlConnection] = AsyncPool(self._open_connection, size, settings.props.conn_timeout)
-        self.held: dict[int, AsyncHeld] = {}
 
     @property
     def connected(self) -> bool:
@@ -64,11 +57,57 @@ class AsyncSqlEngine(AsyncEngine):
         await self.pool.aclose()
 
 
+@dataclass(slots=True)
+class AsyncHeld:
+    """A connection that calls of one owner join: it's in a transaction, or read from, or both.
+
+    Attributes:
+        owner: the task or thread.
+        pool: where the connection belongs.
+        connection: the connection.
+        uses: how many blocks and calls use it now; without any it goes back to the pool.
+        in_transaction: whether a `transaction()` block is open on it.
+        savepoints: how many savepoints were set, for their names.
+        afterwards: statements to be executed before it goes back.
+    """
+
+    owner: object
+    pool: AsyncPool[AsyncSqlConnection]
+    connection: AsyncSqlConnection
+    uses: int = 0
+    in_transaction: bool = False
+    savepoints: int = 0
+    afterwards: list[str] = field(default_factory=list)
+
+    def check(self) -> None:
+        """Raise if its owner must not go on: what follows would take effect outside of the transaction begun."""
+        if self.pool.closed:
+            raise HandlerClosedError("the handler was closed or reconnected within this block: a transaction is undone")
+        if self.connection.dead:
+            raise ConnectionFailedError("the connection was lost within this block: a transaction is undone")
+        if self.in_transaction and not self.connection.in_transaction:
+            raise QueryError(
+                "the database has undone this transaction when one of its statements failed or was stopped: "
+                "leave the block and begin anew"
+            )
+
+
+@dataclass(slots=True)
+class AsyncReading:
+    """A query whose rows are read in batches: the columns' names and the first rows."""
+
+    held: AsyncHeld
+    cursor: AsyncCursor
+    columns: tuple[str, ...]
+    rows: list[tuple[Any, ...]]
+
+
 class AsyncSqlCalls(AsyncCalls[AsyncSqlEngine]):
     """The SQL calls of one half of a handler."""
 
     _dialect: Dialect
     _settings: SqlSettings
+    _async_holds: dict[object, AsyncHeld]  # by owner
 
     def _async_new_engine(self) -> AsyncSqlEngine:
         return AsyncSqlEngine(self._settings, self._dialect, self.resilience, self.pool_size)
@@ -80,7 +119,10 @@ class AsyncSqlCalls(AsyncCalls[AsyncSqlEngine]):
         async def work(connection: AsyncSqlConnection) -> None:
             await connection.ping()
 
-        await self._async_with_connection("ping", work, NO_RETRIES)
+        try:
+            await self._async_with_connection("ping", work, NO_RETRIES)
+        except QueryError:
+            logger.debug("the database answered to a ping, though with an error", exc_info=True)
 
     # Statements
 
@@ -98,13 +140,19 @@ class AsyncSqlCalls(AsyncCalls[AsyncSqlEngine]):
             TimeoutExceededError: it ran for longer than `query_timeout` and was stopped.
             ConnectionFailedError: no connection.
         """
-        return (await self._async_run("execute", sql, params, retry)).affected
+        self._known(sql)
+        text, values = native(sql, params, self._dialect.family, self._dialect.style)
+
+        async def work(connection: AsyncSqlConnection) -> int:
+            return (await connection.run(text, values)).affected
+
+        return await self._async_with_connection("execute", work, for_call(self.resilience, retry))
 
     async def async_execute_many(
         self, sql: str, rows: Iterable[Params], *, retry: Resilience | int | None = None
     ) -> int:
         """Execute one statement for each of `rows`, all or none, and return the rows affected."""
-        self._refuse_control(sql)
+        self._known(sql)
         texts = set()
         bound = []
         for row in rows:
@@ -129,23 +177,30 @@ class AsyncSqlCalls(AsyncCalls[AsyncSqlEngine]):
         statement that no transaction may hold (VACUUM, PRAGMA): then they run one by one, and none is repeated.
         """
         statements = split_script(sql, self._dialect.family)
+        alone = controls_transaction(statements, self._dialect.family)
+        joined = self._async_joined()
+        if joined is not None and joined.in_transaction:
+            for each in statements:
+                self._known(each)
 
         async def work(connection: AsyncSqlConnection) -> int:
-            return sum([(await connection.run(statement, ())).affected for statement in statements])
+            return sum([(await connection.run(each, ())).affected for each in statements])
 
-        if not controls_transaction(statements, self._dialect.family):
-            return await self._async_atomically("execute_script", work, retry)
-
-        async def alone(connection: AsyncSqlConnection) -> int:
-            try:
+        async def work_alone(connection: AsyncSqlConnection) -> int:
+            if joined is not None and joined.in_transaction:
                 return await work(connection)
-            finally:
-                # A script that failed between its BEGIN and COMMIT must not leave its transaction to others.
-                if self._async_joined() is None:
-                    with async_shielded():
-                        await self._async_undo(connection)
+            try:
+                affected = await work(connection)
+                if connection.in_transaction:
+                    raise QueryError("the script begins a transaction and does not end it: it was undone")
+            finally:  # a transaction left open would go to whoever gets the connection next
+                with async_shielded():
+                    await self._async_undo(connection)
+            return affected
 
-        return await self._async_with_connection("execute_script", alone, NO_RETRIES)
+        if alone:
+            return await self._async_with_connection("execute_script", work_alone, NO_RETRIES)
+        return await self._async_atomically("execute_script", work, retry)
 
     async def async_fetch_all(
         self, sql: str, params: Params = None, *, retry: Resilience | int | None = None
@@ -155,42 +210,50 @@ class AsyncSqlCalls(AsyncCalls[AsyncSqlEngine]):
         Raises:
             QueryError: besides what `async_execute` raises, two columns have the same name.
         """
-        result = await self._async_run("fetch_all", sql, params, retry)
-        columns = self._unique(result.columns)
-        return [dict(zip(columns, row, strict=True)) for row in result.rows]
+        result = await self._async_fetch("fetch_all", sql, params, retry)
+        return [dict(zip(result.columns, row, strict=True)) for row in result.rows]
 
     async def async_fetch_one(
         self, sql: str, params: Params = None, *, retry: Resilience | int | None = None
     ) -> Row | None:
         """Execute a query and return its first row, None if it has none; see `async_fetch_all`."""
-        result = await self._async_run("fetch_one", sql, params, retry, most=1)
-        columns = self._unique(result.columns)
-        return dict(zip(columns, result.rows[0], strict=True)) if result.rows else None
+        result = await self._async_fetch("fetch_one", sql, params, retry, most=1)
+        return dict(zip(result.columns, result.rows[0], strict=True)) if result.rows else None
 
     async def async_fetch_value(self, sql: str, params: Params = None, *, retry: Resilience | int | None = None) -> Any:
         """Execute a query and return the first value of its first row, None if it has no row."""
-        result = await self._async_run("fetch_value", sql, params, retry, most=1)
+        result = await self._async_fetch("fetch_value", sql, params, retry, most=1)
         return result.rows[0][0] if result.rows else None
 
-    async def async_iterate(
+    def async_iterate(
         self, sql: str, params: Params = None, *, batch_size: int = 1000, retry: Resilience | int | None = None
     ) -> AsyncIterator[Row]:
         """Execute a query and yield its rows, holding no more than `batch_size` of them at once.
 
         Until the first row comes it's retried like other calls; later failures are raised, as the rows already
         yielded can't be taken back. Calls that the same task or thread makes meanwhile use the same connection.
+        It may be left early.
 
         Raises:
             QueryError: see `async_fetch_all`.
         """
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-        async with self._async_cursor("iterate", sql, params, batch_size, retry) as (cursor, rows):
-            columns = self._unique(cursor.columns)
+        return async_releasing(self._async_rows(sql, params, batch_size, retry))
+
+    async def _async_rows(
+        self, sql: str, params: Params, batch_size: int, retry: Resilience | int | None
+    ) -> AsyncIterator[Row]:
+        if self._known(sql).changes:  # in full, however many of its rows are taken
+            for changed in await self.async_fetch_all(sql, params, retry=retry):
+                yield changed
+            return
+        async with self._async_cursor("iterate", sql, params, batch_size, retry) as reading:
+            columns, rows = reading.columns, reading.rows
             while rows:
                 for row in rows:
                     yield dict(zip(columns, row, strict=True))
-                rows = await self._async_fetch_more("iterate", cursor, batch_size)
+                rows = await self._async_more("iterate", reading, batch_size)
 
     # Transactions
 
@@ -207,24 +270,26 @@ class AsyncSqlCalls(AsyncCalls[AsyncSqlEngine]):
         Raises:
             QueryError: the transaction can't be begun or committed; nothing was committed then.
         """
-        engine = self._async_engines.get()
+        async with self._async_block(read_only=read_only, policy=self.resilience):
+            yield self
+
+    @asynccontextmanager
+    async def _async_block(self, *, read_only: bool, policy: Resilience) -> AsyncIterator[None]:
+        """Open a transaction, or a savepoint in one; `policy` is for beginning and committing alone."""
         joined = self._async_joined()
         if joined is not None and joined.in_transaction:
             async with self._async_savepoint(joined):
-                yield self
+                yield
             return
-        begin = self._dialect.begin(read_only=read_only)
-        async with self._async_hold("transaction", engine, begin) as held:
+        async with self._async_hold("transaction", policy, self._dialect.begin(read_only=read_only)) as held:
             held.in_transaction = True
             try:
-                yield self
+                yield
+                await self._async_commit(held, policy)
             except BaseException:
                 with async_shielded():
                     await self._async_undo(held.connection)
                 raise
-            else:
-                with async_shielded():
-                    await self._async_commit(held.connection)
             finally:
                 held.in_transaction = False
 
@@ -242,7 +307,7 @@ class AsyncSqlCalls(AsyncCalls[AsyncSqlEngine]):
         """
 
         async def attempt() -> T:
-            async with self.async_transaction(read_only=read_only):
+            async with self._async_block(read_only=read_only, policy=NO_RETRIES):
                 return await fn(self)
 
         joined = self._async_joined()
@@ -291,22 +356,29 @@ class AsyncSqlCalls(AsyncCalls[AsyncSqlEngine]):
             raise QueryError(f"the result has several columns named {doubled}: give them aliases (AS)")
         return columns
 
-    def _refuse_control(self, sql: str) -> None:
-        if self._dialect.is_transaction_control(sql):
+    def _known(self, sql: str) -> Statement:
+        """Return what is known of a statement; refuse one that begins or ends transactions."""
+        known = statement(sql, self._dialect.family)
+        if known.controls:
             raise QueryError(
                 "transactions are begun and ended with transaction() or run_in_transaction(): a statement that does "
                 "so would leave its transaction to whoever gets the connection next"
             )
+        return known
 
-    async def _async_run(
-        self, what: str, sql: str, params: Params, retry: Resilience | int | None, *, most: int | None = None
+    async def _async_fetch(
+        self, what: str, sql: str, params: Params, retry: Resilience | int | None, most: int | None = None
     ) -> Result:
-        self._refuse_control(sql)
+        known = self._known(sql)
         text, values = native(sql, params, self._dialect.family, self._dialect.style)
 
         async def work(connection: AsyncSqlConnection) -> Result:
-            return await connection.run(text, values, most)
+            result = await connection.run(text, values, None if known.changes else most)
+            self._unique(result.columns)
+            return result
 
+        if known.changes:  # an error about the columns must not come after the change has taken effect
+            return await self._async_atomically(what, work, retry)
         return await self._async_with_connection(what, work, for_call(self.resilience, retry))
 
     async def _async_atomically(
@@ -314,136 +386,193 @@ class AsyncSqlCalls(AsyncCalls[AsyncSqlEngine]):
     ) -> T:
         """Do the work in a transaction, or in a savepoint of the one that the caller is in."""
 
-        async def inside(handler: Any) -> T:
+        async def inside(_: Self) -> T:
             return await self._async_with_connection(what, work, NO_RETRIES)
 
         return await self.async_run_in_transaction(inside, retry=retry)
 
+    def _judge(self, what: str) -> Callable[[Exception], Failure | None]:
+        return lambda error: self._dialect.judge(error, self._named(what))
+
+    # Connections: of the pool for one call, or held by a block that later calls of its owner join
+
     def _async_joined(self) -> AsyncHeld | None:
-        engine = self._async_engines.get()
-        return engine.held.get(async_owner()) if engine.held else None
+        return self._async_holds.get(async_owner()) if self._async_holds else None
 
     async def _async_with_connection(
         self, what: str, work: Callable[[AsyncSqlConnection], AsyncOutcome[T]], policy: Resilience
     ) -> T:
         """Do the work on the caller's connection if it holds one, else on one of the pool, with retries."""
+        await async_sweep()
+        began = monotonic()
         joined = self._async_joined()
+        # What only a failure needs is not made before there is one: most calls are short.
+        try:
+            return await self._async_once(joined, work)
+        except Exception as error:  # noqa: BLE001 - judged below
+            failed = [error]
 
         async def attempt() -> T:
-            if joined is not None:
-                return await work(joined.connection)
-            engine = self._async_engines.get()
-            connection = await engine.pool.acquire()
-            try:
-                return await work(connection)
-            finally:
-                await engine.pool.release(connection)
+            if failed:
+                raise failed.pop()
+            return await self._async_once(joined, work)
 
         # In a transaction one statement can't be repeated alone: the whole of it is what is begun anew.
         if joined is not None and joined.in_transaction:
             policy = NO_RETRIES
-        return await async_persist(attempt, policy, self._judge(what), named=lambda: self._named(what))
+        judge = self._judge(what)
+        return await async_persist(attempt, policy, judge, named=lambda: self._named(what), started=began)
 
-    def _judge(self, what: str) -> Callable[[Exception], Failure | None]:
-        return lambda error: self._dialect.judge(error, self._named(what))
+    async def _async_once(self, joined: AsyncHeld | None, work: Callable[[AsyncSqlConnection], AsyncOutcome[T]]) -> T:
+        if joined is not None:
+            joined.check()
+            joined.uses += 1
+            try:
+                return await work(joined.connection)
+            finally:
+                await self._async_let_go(joined)
+        pool = self._async_engines.get().pool
+        connection = await pool.acquire()
+        try:
+            return await work(connection)
+        finally:
+            await pool.release(connection)
 
     @asynccontextmanager
-    async def _async_hold(self, what: str, engine: AsyncSqlEngine, begin: str | None) -> AsyncIterator[AsyncHeld]:
+    async def _async_hold(self, what: str, policy: Resilience, begin: str | None = None) -> AsyncIterator[AsyncHeld]:
         """Hold a connection for the caller, so that its calls join; `begin` is executed on it with retries."""
-        mine = async_owner()
-        held = engine.held.get(mine)
+        await async_sweep()
+        joined = self._async_joined()
 
-        async def attempt() -> AsyncSqlConnection:
-            connection = await engine.pool.acquire() if held is None else held.connection
+        async def attempt() -> AsyncHeld:
+            if joined is not None:
+                joined.check()
+                held = joined
+            else:
+                pool = self._async_engines.get().pool
+                held = AsyncHeld(async_owner(), pool, await pool.acquire())
+                self._async_holds[held.owner] = held
+            held.uses += 1
             try:
                 if begin is not None:
-                    await connection.run(begin, ())
+                    await held.connection.run(begin, ())
             except BaseException:
-                if held is None:
-                    with async_shielded():
-                        await self._async_undo(connection)
-                        await engine.pool.release(connection)
+                with async_shielded():
+                    await self._async_undo(held.connection)
+                    await self._async_let_go(held)
                 raise
-            return connection
+            return held
 
-        connection = await async_persist(attempt, self.resilience, self._judge(what), named=lambda: self._named(what))
-        if held is None:
-            held = engine.held[mine] = AsyncHeld(connection)
-        held.uses += 1
+        held = await async_persist(attempt, policy, self._judge(what), named=lambda: self._named(what))
         try:
             yield held
         finally:
-            held.uses -= 1
-            if held.uses == 0:
-                del engine.held[mine]
-                await engine.pool.release(connection)
+            with async_shielded():
+                await self._async_let_go(held)
+
+    async def _async_let_go(self, held: AsyncHeld) -> None:
+        """End one use; after the last one the connection goes back to the pool."""
+        held.uses -= 1
+        if held.uses:
+            return
+        del self._async_holds[held.owner]
+        if held.afterwards:
+            with async_shielded():
+                await self._async_tidy(held)
+        await held.pool.release(held.connection)
+
+    def _async_afterwards(self, sql: str) -> None:
+        """Have a statement executed on the connection that the caller holds, before it is given back."""
+        held = self._async_joined()
+        if held is not None:
+            held.afterwards.append(sql)
+
+    async def _async_tidy(self, held: AsyncHeld) -> None:
+        try:
+            for each in held.afterwards:
+                if not held.connection.dead:
+                    await held.connection.run(each, ())
+        except Exception as error:  # noqa: BLE001 - whatever it was, it is dealt with by closing
+            await held.connection.aclose()  # what was left in the session goes with it
+            logger.warning("%s: a session could not be tidied up: %s", self._named("write_frame"), error)
 
     @asynccontextmanager
     async def _async_savepoint(self, held: AsyncHeld) -> AsyncIterator[None]:
         held.savepoints += 1
         name = f"echo_{held.savepoints}"
-        await self._async_say(held.connection, self._dialect.savepoint(name))
+        held.check()
+        await self._async_say(held, self._dialect.savepoint(name))
         try:
             yield
+            with async_shielded():
+                held.check()
+                await self._async_say(held, self._dialect.release(name))
         except BaseException:
             with async_shielded():
-                if not held.connection.dead:
-                    await self._async_say(held.connection, self._dialect.rollback_to(name))
-                    await self._async_say(held.connection, self._dialect.release(name))
+                await self._async_undo(held.connection, self._dialect.rollback_to(name), self._dialect.release(name))
             raise
-        else:
-            await self._async_say(held.connection, self._dialect.release(name))
 
-    async def _async_say(self, connection: AsyncSqlConnection, sql: str) -> None:
+    async def _async_say(self, held: AsyncHeld, sql: str) -> None:
         async def attempt() -> None:
-            await connection.run(sql, ())
+            if sql:
+                await held.connection.run(sql, ())
 
         await async_persist(attempt, NO_RETRIES, self._judge("transaction"), named=lambda: self._named("transaction"))
 
-    async def _async_commit(self, connection: AsyncSqlConnection) -> None:
+    async def _async_commit(self, held: AsyncHeld, policy: Resilience) -> None:
         async def attempt() -> None:
-            await connection.run(self._dialect.commit, ())
+            held.check()
+            with async_shielded():
+                await held.connection.run(self._dialect.commit, ())
 
-        try:
-            await async_persist(attempt, self.resilience, self._judge("commit"), named=lambda: self._named("commit"))
-        except EchoConnError:
-            await self._async_undo(connection)
-            raise
+        await async_persist(attempt, policy, self._judge("commit"), named=lambda: self._named("commit"))
 
-    async def _async_undo(self, connection: AsyncSqlConnection) -> None:
-        """Undo what is not committed; a connection on which that fails is closed, which undoes it too."""
-        if connection.dead:
+    async def _async_undo(self, connection: AsyncSqlConnection, *statements: str) -> None:
+        """Undo what is not committed, or what `statements` undo; else close the connection, which undoes it all."""
+        if not connection.in_transaction:
             return
         try:
-            await connection.run(self._dialect.rollback, ())
-        except Exception as error:  # noqa: BLE001 - whatever it is, the connection is not to be used again
-            if not self._dialect.means_no_transaction(error):
-                await connection.aclose()
+            for each in statements or (self._dialect.rollback,):
+                if each:
+                    await connection.run(each, ())
+        except Exception as error:  # noqa: BLE001 - whatever it was, closing undoes the transaction
+            await connection.aclose()
+            logger.warning("%s: a rollback failed, its connection was closed: %s", self._named("transaction"), error)
 
     @asynccontextmanager
     async def _async_cursor(
         self, what: str, sql: str, params: Params, count: int, retry: Resilience | int | None
-    ) -> AsyncIterator[tuple[AsyncCursor, list[tuple[Any, ...]]]]:
-        """Open a query and give its cursor and its first rows."""
-        self._refuse_control(sql)
+    ) -> AsyncIterator[AsyncReading]:
+        """Open a query and read its first rows."""
+        self._known(sql)
         text, values = native(sql, params, self._dialect.family, self._dialect.style)
-        engine = self._async_engines.get()
-        async with self._async_hold(what, engine, None) as held:
+        policy = for_call(self.resilience, retry)
+        async with self._async_hold(what, policy) as held:
 
-            async def attempt() -> tuple[AsyncCursor, list[tuple[Any, ...]]]:
+            async def attempt() -> AsyncReading:
+                held.check()
                 cursor = await held.connection.open(text, values)
-                return cursor, await cursor.fetch(count)
+                try:
+                    return AsyncReading(held, cursor, self._unique(cursor.columns), await cursor.fetch(count))
+                except BaseException:
+                    with async_shielded():
+                        await cursor.aclose()
+                    raise
 
-            policy = NO_RETRIES if held.in_transaction else for_call(self.resilience, retry)
-            cursor, rows = await async_persist(attempt, policy, self._judge(what), named=lambda: self._named(what))
+            if held.in_transaction:
+                policy = NO_RETRIES
+            reading = await async_persist(attempt, policy, self._judge(what), named=lambda: self._named(what))
             try:
-                yield cursor, rows
+                yield reading
             finally:
                 with async_shielded():
-                    await cursor.aclose()
+                    await reading.cursor.aclose()
 
-    async def _async_fetch_more(self, what: str, cursor: AsyncCursor, count: int) -> list[tuple[Any, ...]]:
+    async def _async_more(self, what: str, reading: AsyncReading, count: int) -> list[tuple[Any, ...]]:
+        """Return the next rows, none at the end."""
+
         async def attempt() -> list[tuple[Any, ...]]:
-            return await cursor.fetch(count)
+            reading.held.check()
+            return await reading.cursor.fetch(count)
 
         return await async_persist(attempt, NO_RETRIES, self._judge(what), named=lambda: self._named(what))

@@ -4,6 +4,7 @@ from .flights import Flight, Logins, async_join, join
 from .local import AsyncLocal, Local
 from .outcomes import AsyncOutcome, Outcome
 from .pools import AsyncLimiter, AsyncPool, Limiter, Pool, async_owner, owner
+from .streams import async_releasing, async_sweep, releasing, sweep
 from .waits import (
     async_blocks,
     async_bounded,
@@ -35,15 +36,19 @@ __all__ = (
     "async_in_thread",
     "async_join",
     "async_owner",
+    "async_releasing",
     "async_shielded",
     "async_sleep",
+    "async_sweep",
     "blocks",
     "bounded",
     "in_thread",
     "join",
     "monotonic",
     "owner",
+    "releasing",
     "shielded",
     "skipping_waits",
     "sleep",
+    "sweep",
 )

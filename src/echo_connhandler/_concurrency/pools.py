@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
+import threading
 from collections.abc import Awaitable, Callable
 from typing import Generic, Protocol, TypeVar
 
@@ -73,6 +76,11 @@ class AsyncPool(Generic[A]):
         """Whether a connection is open and idle, or all are in use."""
         return not self._closed and (bool(self._idle) or self._places.value < self._size)
 
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed; what was acquired before is still to be given back."""
+        return self._closed
+
     async def acquire(self) -> A:
         """Return a connection that is this caller's until `release`.
 
@@ -141,6 +149,11 @@ class Pool(Generic[S]):
         """Whether the connection is open."""
         return self._connection is not None
 
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self._closed
+
     def acquire(self) -> S:
         """Return the connection.
 
@@ -168,11 +181,14 @@ class Pool(Generic[S]):
             connection.close()
 
 
-def async_owner() -> int:
-    """Return what tells this task from others."""
-    return anyio.get_current_task().id
+def async_owner() -> object:
+    """Return what tells this task from others: the event loop's own task, as an id may be given to a later one."""
+    trio = sys.modules.get("trio")
+    if trio is not None and trio.lowlevel.in_trio_task():
+        return trio.lowlevel.current_task()
+    return asyncio.current_task()
 
 
-def owner() -> int:
-    """Return what tells this thread from the others that use its engine: there are none."""
-    return 0
+def owner() -> object:
+    """Return what tells this thread from others."""
+    return threading.current_thread()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from .extras import require
@@ -47,5 +48,5 @@ def length_of(frame: Any) -> int | None:
 
 
 def lazy_rows(dialect: Dialect, batch: pa.RecordBatch) -> Iterator[tuple[Any, ...]]:
-    """Yield a batch's rows as the driver takes them; the work is done by whoever reads the first."""
-    yield from dialect.to_rows(batch)
+    """Return a batch's rows as the driver takes them; the work is done by whoever reads the first."""
+    return chain.from_iterable(map(dialect.to_rows, (batch,)))

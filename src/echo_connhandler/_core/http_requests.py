@@ -24,6 +24,7 @@ __all__ = (
     "RequestOptions",
     "ResponseOk",
     "check_method",
+    "check_options",
     "origin_of",
     "redirected",
     "timeouts",
@@ -71,6 +72,24 @@ class RequestOptions(TypedDict, total=False):
     headers: Mapping[str, str] | None
     timeout: float | Mapping[str, float | None] | httpx.Timeout | None
     retry: Resilience | int | None
+
+
+_OPTIONS = frozenset(RequestOptions.__annotations__)
+
+
+def check_options(options: RequestOptions) -> None:
+    """Refuse what is no option of a call: a typing error in its name must not go unnoticed.
+
+    Raises:
+        TypeError: an option is unknown, or `response_ok` is of no kind that it can be.
+    """
+    if unknown := sorted(options.keys() - _OPTIONS):
+        raise TypeError(f"a call takes no {', '.join(unknown)}: its options are {', '.join(sorted(_OPTIONS))}")
+    expected = options.get("response_ok", 200)
+    if isinstance(expected, str | bytes) or not (
+        expected is None or isinstance(expected, int | Collection) or callable(expected)
+    ):
+        raise TypeError(f"response_ok must be a status, a collection of them, a predicate or None, got {expected!r}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -208,6 +208,8 @@ def native(sql: str, params: Params, family: Family, style: Style) -> tuple[str,
             wanted = _listed(list(dict.fromkeys(compiled.names)))
             raise ParameterError(f"the SQL text has parameters but no values were given for {wanted}")
         return sql, ()
+    if type(params) in (tuple, list):  # the usual cases first: asking an abstract class takes longer
+        return sql, tuple(params)
     if type(params) is dict or isinstance(params, Mapping):
         compiled = compile_sql(sql, family, style)
         return compiled.text, bind(compiled, params)

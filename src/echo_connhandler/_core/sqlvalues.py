@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 __all__ = ("ColumnInfo", "Params", "Result", "Row", "WriteMode")
 
@@ -13,8 +13,7 @@ Params: TypeAlias = Mapping[str, Any] | Sequence[Any] | None
 WriteMode: TypeAlias = Literal["create", "append", "replace", "truncate", "upsert", "ignore"]
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(NamedTuple):
     """The whole answer to one statement: column names, rows as tuples, rows affected (0 where none are)."""
 
     columns: tuple[str, ...]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import aiosqlite
 import anyio
+from anyio import to_thread
 
 from .sqlite import SqliteConnection, open_arguments
 from .threaded import ThreadedConnection
@@ -28,19 +29,29 @@ async def connect(settings: SqlSettings) -> ThreadedConnection:
     # As it comes the thread is not a daemon: a connection left open would keep the interpreter from ending.
     opening._thread.daemon = True  # noqa: SLF001
     with anyio.CancelScope(shield=True):  # cut short, aiosqlite would lose a connection just opened, unclosed
-        connection = await opening
+        try:
+            connection = await opening
+        except BaseException:
+            # Its thread reports its end to the event loop, which must not end before.
+            await to_thread.run_sync(opening._thread.join)  # noqa: SLF001
+            raise
+    blocking = SqliteConnection(connection._conn, settings.props)  # noqa: SLF001
+
+    async def hop(job: Callable[[], T], /) -> T:
+        # aiosqlite has no public call that runs a function in its thread. One hop for a statement and its rows
+        # is twice as fast as execute and fetchall, and what it runs is written once.
+        result: T = await connection._execute(job)  # type: ignore[no-untyped-call]  # noqa: SLF001
+        return result
+
+    def abandon() -> None:
+        blocking.close()
+        connection.stop()
+
+    made = ThreadedConnection(blocking, hop, close=connection.close, abandon=abandon)
     try:
-        blocking = SqliteConnection(connection._conn, settings.props)  # noqa: SLF001
-
-        async def hop(job: Callable[[], T], /) -> T:
-            # aiosqlite has no public call that runs a function in its thread. One hop for a statement and its rows
-            # is twice as fast as execute and fetchall, and what it runs is written once.
-            result: T = await connection._execute(job)  # noqa: SLF001
-            return result
-
-        made = ThreadedConnection(blocking, hop, connection.close)
         await hop(blocking.prepare)
     except BaseException:
-        connection.stop()
+        with anyio.CancelScope(shield=True):
+            await made.aclose()
         raise
     return made

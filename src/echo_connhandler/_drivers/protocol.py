@@ -20,36 +20,49 @@ class Cursor(Protocol):
     def fetch(self, count: int) -> list[tuple[Any, ...]]:
         """Return the next rows, at most `count`; an empty list at the end."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """End the query."""
 
 
 class SqlConnection(Protocol):
-    """One connection of a blocking library. Statements are in the library's own parameter style."""
+    """One connection of a blocking library. Statements are in the library's own parameter style.
+
+    One thread at a time uses it; `cancel` and `close` may come from any. After `close` calls raise
+    `ConnectionFailedError`.
+    """
 
     @property
     def raw(self) -> Any:
         """The library's own connection."""
 
-    def run(self, sql: str, params: tuple[Any, ...], most: int | None = None) -> Result:
-        """Execute one statement and fetch what it answers, at most `most` rows."""
-
-    def run_many(self, sql: str, rows: Iterable[tuple[Any, ...]]) -> int:
-        """Execute one statement for each row and return the rows affected."""
-
-    def open(self, sql: str, params: tuple[Any, ...]) -> Cursor:
-        """Execute a query whose rows are read in batches."""
-
     @property
     def dead(self) -> bool:
-        """Whether the connection was lost or given up and must not be used again."""
+        """Whether the connection was lost, closed or given up and must not be used again."""
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction is open, as far as is known without I/O; False once the connection is dead."""
+
+    def run(self, sql: str, params: tuple[Any, ...], most: int | None = None) -> Result:
+        """Execute one statement and fetch what it answers; `most` cuts a query short."""
+
+    def run_many(self, sql: str, rows: Iterable[tuple[Any, ...]], *, adapted: bool = False) -> int:
+        """Execute one statement for each row and return the rows affected; some may have run when it raises.
+
+        With `adapted` the rows come from the dialect's `to_rows` and hold the library's own types already.
+        """
+
+    def open(self, sql: str, params: tuple[Any, ...]) -> Cursor:
+        """Execute a query whose rows are read in batches. Other statements may run before it is closed."""
 
     def cancel(self) -> None:
-        """Stop the statement that runs now; called from any thread, also when none runs."""
+        """Stop the statement that runs now, also when none does."""
 
     def ping(self) -> None:
-        """Raise the library's error if the connection is dead."""
+        """Raise if the connection is dead."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Close the connection, at the end of the statement that runs; what it had not committed is undone."""
 
 
 class AsyncCursor(Protocol):
@@ -70,12 +83,14 @@ class AsyncSqlConnection(Protocol):
     def raw(self) -> Any: ...
 
     @property
-    def dead(self) -> bool:
-        """Whether the connection was lost or given up and must not be used again."""
+    def dead(self) -> bool: ...
+
+    @property
+    def in_transaction(self) -> bool: ...
 
     async def run(self, sql: str, params: tuple[Any, ...], most: int | None = None) -> Result: ...
 
-    async def run_many(self, sql: str, rows: Iterable[tuple[Any, ...]]) -> int: ...
+    async def run_many(self, sql: str, rows: Iterable[tuple[Any, ...]], *, adapted: bool = False) -> int: ...
 
     async def open(self, sql: str, params: tuple[Any, ...]) -> AsyncCursor: ...
 

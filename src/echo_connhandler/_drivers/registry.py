@@ -25,7 +25,7 @@ class SqlSettings:
     Attributes:
         driver: the name of the driver pair in this folder.
         props: the handler's properties.
-        label: a name of the handler, the same for all its connections.
+        label: what all connections of a handler share: the file, or the name of a database in memory.
         target: the database, as messages name it.
     """
 
@@ -54,9 +54,8 @@ def _load(settings: SqlSettings, module: str) -> Any:
         pair = _PAIRS[settings.driver]
         if pair.extra is None or (error.name or "").startswith("echo_connhandler"):
             raise
-        raise MissingExtraError(
-            f'{settings.driver} needs {error.name}, which is not installed: pip install "echo-connhandler[{pair.extra}]"'
-        ) from error
+        install = f'pip install "echo-connhandler[{pair.extra}]"'
+        raise MissingExtraError(f"{settings.driver} needs {error.name}, which is not installed: {install}") from error
 
 
 async def async_open_connection(settings: SqlSettings) -> AsyncSqlConnection:

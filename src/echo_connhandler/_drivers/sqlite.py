@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
-from .._core.errors import TimeoutExceededError
+from .._core.errors import ConnectionFailedError, TimeoutExceededError
 from .._core.sqlite_values import adapt_row
 from .._core.sqlvalues import Result
+from .._core.statements import statement
 
 if TYPE_CHECKING:
     from .._core.properties import SqlLiteConnProperties
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
 __all__ = ("SqliteConnection", "connect", "open_arguments")
 
 _TICK = 2000  # virtual machine steps between looks at the clock: some 20 us apart
+
+Args = TypeVarTuple("Args")
+T = TypeVar("T")
+
+_changing_mode = threading.Lock()  # SQLite refuses at once, without its busy wait, when two change it together
 
 
 def connect(settings: SqlSettings) -> SqliteConnection:
@@ -44,7 +50,7 @@ def open_arguments(settings: SqlSettings) -> tuple[str, dict[str, Any]]:
     if props.in_memory:
         path = f"file:/{settings.label}?vfs=memdb"
     else:
-        path = Path(props.path).absolute().as_uri() + ("?mode=ro" if props.read_only else "")
+        path = Path(settings.label).as_uri() + ("?mode=ro" if props.read_only else "")
     # isolation_level=None: the engine begins and ends transactions itself. Threads take turns on a connection.
     return path, {
         "uri": True,
@@ -56,7 +62,7 @@ def open_arguments(settings: SqlSettings) -> tuple[str, dict[str, Any]]:
 
 
 class SqliteConnection:
-    """One sqlite3 connection."""
+    """One sqlite3 connection. One thread at a time uses it; `cancel` and `close` may come from any."""
 
     def __init__(self, raw: sqlite3.Connection, props: SqlLiteConnProperties) -> None:
         self.raw = raw
@@ -64,31 +70,109 @@ class SqliteConnection:
         self._props = props
         self._limit = props.query_timeout
         self._ends = float("inf")
+        # Closing a connection in the midst of a statement crashes the interpreter. Reentrant, for SQL functions
+        # written in Python that query.
+        self._in_use = threading.RLock()
 
     def prepare(self) -> None:
         """Set what the properties ask for."""
         props = self._props
         self.raw.execute(f"PRAGMA foreign_keys = {'ON' if props.foreign_keys else 'OFF'}")
         if props.journal_mode is not None and not props.in_memory and not props.read_only:
-            # Changing the mode needs the file for itself: don't when it is what it should be.
-            if self.raw.execute("PRAGMA journal_mode").fetchone()[0] != props.journal_mode:
-                self.raw.execute(f"PRAGMA journal_mode = {props.journal_mode}")
-        else:
-            self.raw.execute("PRAGMA schema_version").fetchone()  # reads the file: is it a database at all?
+            self._set_journal_mode(props.journal_mode)
+        elif not props.in_memory:
+            self.ping()  # reads the file: is it a database at all?
         if self._limit is not None:
             self.raw.set_progress_handler(self._over_time, _TICK)
 
-    def _over_time(self) -> int:
-        return time.monotonic() > self._ends
+    def _set_journal_mode(self, mode: str) -> None:
+        # Changing the mode needs the file for itself: don't when it is what it should be.
+        with _changing_mode:
+            if self.raw.execute("PRAGMA journal_mode").fetchone()[0] == mode:
+                return
+            try:
+                self.raw.execute(f"PRAGMA journal_mode = {mode}")
+            except sqlite3.OperationalError as error:
+                # Another program is writing. Both modes are safe: leave the change to a later connection.
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or mode != "wal":
+                    raise
 
-    @contextmanager
-    def _timed(self) -> Iterator[None]:
-        if self._limit is None:
-            yield
-            return
-        self._ends = time.monotonic() + self._limit
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction is open."""
         try:
-            yield
+            return self.raw.in_transaction
+        except sqlite3.ProgrammingError:  # closed
+            return False
+
+    def run(self, sql: str, params: tuple[Any, ...], most: int | None = None) -> Result:
+        """Execute one statement and fetch what it answers, at most `most` rows."""
+        return self._use(self._run, sql, adapt_row(params) if params else params, most)
+
+    def _run(self, sql: str, params: tuple[Any, ...], most: int | None) -> Result:
+        cursor = self.raw.execute(sql, params)
+        description = cursor.description
+        if description is None:
+            return Result((), [], max(cursor.rowcount, 0) or self._affected_by_with(sql))
+        if most is None:
+            rows = cursor.fetchall()
+        else:
+            rows = cursor.fetchmany(most)
+            cursor.close()  # it would go on holding its read lock
+        return Result(tuple([column[0] for column in description]), rows, max(cursor.rowcount, 0))
+
+    def _affected_by_with(self, sql: str) -> int:
+        """Return the rows affected by WITH ... INSERT and the like, which sqlite3 doesn't count."""
+        known = statement(sql, "sqlite")
+        if known.first != "WITH" or not known.changes:
+            return 0
+        return int(self.raw.execute("SELECT changes()").fetchone()[0])
+
+    def run_many(self, sql: str, rows: Iterable[tuple[Any, ...]], *, adapted: bool = False) -> int:
+        """Execute one statement for each row and return the rows affected."""
+        return self._use(self._run_many, sql, rows if adapted else map(adapt_row, rows))
+
+    def _run_many(self, sql: str, rows: Iterable[tuple[Any, ...]]) -> int:
+        if statement(sql, "sqlite").first == "WITH":  # sqlite3 takes it for a query and refuses
+            return sum([self._run(sql, row, None).affected for row in rows])
+        return max(self.raw.executemany(sql, rows).rowcount, 0)
+
+    def open(self, sql: str, params: tuple[Any, ...]) -> _SqliteCursor:
+        """Execute a query whose rows are read in batches."""
+        return _SqliteCursor(self, self._use(self.raw.execute, sql, adapt_row(params)))
+
+    def cancel(self) -> None:
+        """Stop the statement that runs now."""
+        if not self.dead:
+            self.raw.interrupt()
+
+    def ping(self) -> None:
+        """Read a page of the file, or raise."""
+        self._use(self._run, "PRAGMA schema_version", (), None)
+
+    def close(self) -> None:
+        """Close the connection, at the end of the statement that runs; what it had not committed is undone."""
+        self.dead = True
+        if self._in_use.acquire(blocking=False):
+            try:
+                self.raw.close()
+            finally:
+                self._in_use.release()
+
+    def _use(self, work: Callable[[*Args], T], *args: *Args) -> T:
+        try:
+            with self._in_use:
+                if self.dead:
+                    raise ConnectionFailedError("the connection was closed")
+                return work(*args) if self._limit is None else self._timed(work, *args)
+        finally:
+            if self.dead:  # closed meanwhile by another thread, which left it to this one
+                self.close()
+
+    def _timed(self, work: Callable[[*Args], T], *args: *Args) -> T:
+        self._ends = time.monotonic() + (self._limit or 0)
+        try:
+            return work(*args)
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT and self._over_time():
                 raise TimeoutExceededError(
@@ -98,51 +182,18 @@ class SqliteConnection:
         finally:
             self._ends = float("inf")
 
-    def run(self, sql: str, params: tuple[Any, ...], most: int | None = None) -> Result:
-        """Execute one statement and fetch what it answers, at most `most` rows."""
-        with self._timed():
-            cursor = self.raw.execute(sql, adapt_row(params))
-            rows = cursor.fetchall() if most is None else cursor.fetchmany(most)
-        description = cursor.description
-        columns = tuple(column[0] for column in description) if description else ()
-        affected = max(cursor.rowcount, 0)
-        if most is not None:
-            cursor.close()  # a query cut short would go on holding its read lock
-        return Result(columns, rows, affected)
-
-    def run_many(self, sql: str, rows: Iterable[tuple[Any, ...]]) -> int:
-        """Execute one statement for each row and return the rows affected."""
-        with self._timed():
-            return max(self.raw.executemany(sql, map(adapt_row, rows)).rowcount, 0)
-
-    def open(self, sql: str, params: tuple[Any, ...]) -> _SqliteCursor:
-        """Execute a query whose rows are read in batches."""
-        with self._timed():
-            return _SqliteCursor(self, self.raw.execute(sql, adapt_row(params)))
-
-    def cancel(self) -> None:
-        """Stop the statement that runs now."""
-        self.raw.interrupt()
-
-    def ping(self) -> None:
-        """Read a page of the file, or raise."""
-        self.raw.execute("PRAGMA schema_version").fetchone()
-
-    def close(self) -> None:
-        """Close the connection; what it had not committed is undone."""
-        self.dead = True
-        self.raw.close()
+    def _over_time(self) -> int:
+        return time.monotonic() > self._ends
 
 
 class _SqliteCursor:
     def __init__(self, connection: SqliteConnection, cursor: sqlite3.Cursor) -> None:
-        self._connection = connection
+        self._use = connection._use  # noqa: SLF001 - one class in two
         self._cursor = cursor
-        self.columns = tuple(column[0] for column in cursor.description or ())
+        self.columns = tuple([column[0] for column in cursor.description or ()])
 
     def fetch(self, count: int) -> list[tuple[Any, ...]]:
-        with self._connection._timed():  # noqa: SLF001 - one class in two
-            return self._cursor.fetchmany(count)
+        return self._use(self._cursor.fetchmany, count)
 
     def close(self) -> None:
-        self._cursor.close()
+        self._use(self._cursor.close)

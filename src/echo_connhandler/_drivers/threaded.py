@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import anyio
 from anyio import to_thread
 
+from .._core.errors import ConnectionFailedError
+
 if TYPE_CHECKING:
     from .._core.sqlvalues import Result
     from .protocol import Cursor, SqlConnection
@@ -70,11 +72,26 @@ class _Job:
 class ThreadedConnection:
     """An `AsyncSqlConnection` over a blocking one."""
 
-    def __init__(self, blocking: SqlConnection, hop: Hop, close: Callable[[], Awaitable[object]] | None = None) -> None:
-        """Take the connection, the way to its thread, and how to close it if `blocking.close` isn't all."""
+    def __init__(
+        self,
+        blocking: SqlConnection,
+        hop: Hop,
+        *,
+        close: Callable[[], Awaitable[object]] | None = None,
+        abandon: Callable[[], object] | None = None,
+    ) -> None:
+        """Take a connection and the way to its thread.
+
+        Args:
+            blocking: the connection.
+            hop: runs functions in its thread, one after the other.
+            close: closes it and ends its thread, if `blocking.close` in that thread isn't all.
+            abandon: the same for a connection whose statement had to be left behind; called from any thread.
+        """
         self._blocking = blocking
         self._hop = hop
-        self._close = close
+        self._close = close or (lambda: hop(blocking.close))
+        self._abandon = abandon or blocking.close
         self._given_up = False
         self._closed = False
 
@@ -88,35 +105,37 @@ class ThreadedConnection:
         """Whether it must not be used again."""
         return self._given_up or self._closed or self._blocking.dead
 
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction is open."""
+        return not self.dead and self._blocking.in_transaction
+
     async def run(self, sql: str, params: tuple[Any, ...], most: int | None = None) -> Result:
         """Execute one statement and fetch what it answers, at most `most` rows."""
         return await self._do(partial(self._blocking.run, sql, params, most))
 
-    async def run_many(self, sql: str, rows: Iterable[tuple[Any, ...]]) -> int:
+    async def run_many(self, sql: str, rows: Iterable[tuple[Any, ...]], *, adapted: bool = False) -> int:
         """Execute one statement for each row and return the rows affected."""
-        return await self._do(partial(self._blocking.run_many, sql, rows))
+        return await self._do(partial(self._blocking.run_many, sql, rows, adapted=adapted))
 
     async def open(self, sql: str, params: tuple[Any, ...]) -> _ThreadedCursor:
         """Execute a query whose rows are read in batches."""
         return _ThreadedCursor(self, await self._do(partial(self._blocking.open, sql, params)))
 
     async def ping(self) -> None:
-        """Raise the library's error if the connection is dead."""
+        """Raise if the connection is dead."""
         await self._do(self._blocking.ping)
 
     async def aclose(self) -> None:
-        """Close the connection; one that was given up is closed by the statement's end."""
-        if self._closed:
-            return
-        self._closed = True
-        if self._given_up:
-            return
-        if self._close is not None:
-            await self._close()
-        else:
-            await self._hop(self._blocking.close)
+        """Close the connection; one that was given up is closed by its statement's end."""
+        if not self._closed:
+            self._closed = True
+            if not self._given_up:
+                await self._close()
 
     async def _do(self, work: Callable[[], T]) -> T:
+        if self.dead:
+            raise ConnectionFailedError("the connection was closed")
         job = _Job(work)
         try:
             result: T = await self._hop(job)
@@ -130,19 +149,22 @@ class ThreadedConnection:
     async def _stop(self, job: _Job) -> None:
         """Have the running statement stopped and wait until it is. Asking once may be too early: ask until it ends."""
         pause = 0.001
-        with anyio.move_on_after(GRACE):
-            while not job.done.is_set():
-                self._blocking.cancel()
-                await anyio.sleep(pause)
-                pause = min(pause * 2, 0.1)
-            return
-        self._given_up = True
-        logger.warning("a cancelled statement did not stop in %g s; its connection is given up", GRACE)
-        threading.Thread(target=self._bury, args=(job,), daemon=True, name="echo-connhandler-bury").start()
+        try:
+            with anyio.move_on_after(GRACE):
+                while not job.done.is_set():
+                    self._blocking.cancel()
+                    await anyio.sleep(pause)
+                    pause = min(pause * 2, 0.1)
+        finally:  # asyncio's own Task.cancel() gets through shields
+            if not job.done.is_set():
+                self._given_up = True
+                logger.warning("a cancelled statement did not stop; its connection is given up")
+                threading.Thread(target=self._bury, args=(job,), daemon=True, name="echo-connhandler-bury").start()
 
     def _bury(self, job: _Job) -> None:
-        job.done.wait()
-        self._blocking.close()
+        while not job.done.wait(1):
+            self._blocking.cancel()
+        self._abandon()
 
 
 class _ThreadedCursor:

@@ -3,17 +3,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self, TypeVar
 
-from .._concurrency import Outcome, Pool, owner, shielded
+from .._concurrency import Outcome, Pool, monotonic, owner, releasing, shielded, sweep
 from .._core.dialects import Dialect
-from .._core.errors import EchoConnError, QueryError
+from .._core.errors import ConnectionFailedError, HandlerClosedError, QueryError
 from .._core.retry import NO_RETRIES, Failure, Resilience, for_call
 from .._core.sqltext import controls_transaction, native, split_script
 from .._core.sqlvalues import ColumnInfo, Params, Result, Row
+from .._core.statements import Statement, statement
 from .._drivers.protocol import Cursor, SqlConnection
 from .._drivers.registry import SqlSettings, open_connection
 from .base import Calls, Engine
@@ -21,28 +23,19 @@ from .retry import persist
 
 __all__ = ("SqlCalls", "SqlEngine")
 
+logger = logging.getLogger("echo_connhandler.sql")
+
 T = TypeVar("T")
 
 
-@dataclass(slots=True)
-class Held:
-    """A connection that calls of one owner join: it's in a transaction, or read from, or both."""
-
-    connection: SqlConnection
-    uses: int = 0
-    in_transaction: bool = False
-    savepoints: int = 0
-
-
 class SqlEngine(Engine):
-    """A pool of connections, and which of them are held by whom."""
+    """A pool of connections."""
 
     def __init__(self, settings: SqlSettings, dialect: Dialect, policy: Resilience, size: int) -> None:
         self._settings = settings
         self._dialect = dialect
         self._policy = policy.for_connecting()
         self.pool: Pool[SqlConnection] = Pool(self._open_connection, size, settings.props.conn_timeout)
-        self.held: dict[int, Held] = {}
 
     @property
     def connected(self) -> bool:
@@ -63,11 +56,57 @@ class SqlEngine(Engine):
         self.pool.close()
 
 
+@dataclass(slots=True)
+class Held:
+    """A connection that calls of one owner join: it's in a transaction, or read from, or both.
+
+    Attributes:
+        owner: the task or thread.
+        pool: where the connection belongs.
+        connection: the connection.
+        uses: how many blocks and calls use it now; without any it goes back to the pool.
+        in_transaction: whether a `transaction()` block is open on it.
+        savepoints: how many savepoints were set, for their names.
+        afterwards: statements to be executed before it goes back.
+    """
+
+    owner: object
+    pool: Pool[SqlConnection]
+    connection: SqlConnection
+    uses: int = 0
+    in_transaction: bool = False
+    savepoints: int = 0
+    afterwards: list[str] = field(default_factory=list)
+
+    def check(self) -> None:
+        """Raise if its owner must not go on: what follows would take effect outside of the transaction begun."""
+        if self.pool.closed:
+            raise HandlerClosedError("the handler was closed or reconnected within this block: a transaction is undone")
+        if self.connection.dead:
+            raise ConnectionFailedError("the connection was lost within this block: a transaction is undone")
+        if self.in_transaction and not self.connection.in_transaction:
+            raise QueryError(
+                "the database has undone this transaction when one of its statements failed or was stopped: "
+                "leave the block and begin anew"
+            )
+
+
+@dataclass(slots=True)
+class Reading:
+    """A query whose rows are read in batches: the columns' names and the first rows."""
+
+    held: Held
+    cursor: Cursor
+    columns: tuple[str, ...]
+    rows: list[tuple[Any, ...]]
+
+
 class SqlCalls(Calls[SqlEngine]):
     """The SQL calls of one half of a handler."""
 
     _dialect: Dialect
     _settings: SqlSettings
+    _sync_holds: dict[object, Held]  # by owner
 
     def _sync_new_engine(self) -> SqlEngine:
         return SqlEngine(self._settings, self._dialect, self.resilience, self.pool_size)
@@ -79,7 +118,10 @@ class SqlCalls(Calls[SqlEngine]):
         def work(connection: SqlConnection) -> None:
             connection.ping()
 
-        self._sync_with_connection("ping", work, NO_RETRIES)
+        try:
+            self._sync_with_connection("ping", work, NO_RETRIES)
+        except QueryError:
+            logger.debug("the database answered to a ping, though with an error", exc_info=True)
 
     # Statements
 
@@ -97,11 +139,17 @@ class SqlCalls(Calls[SqlEngine]):
             TimeoutExceededError: it ran for longer than `query_timeout` and was stopped.
             ConnectionFailedError: no connection.
         """
-        return (self._sync_run("execute", sql, params, retry)).affected
+        self._known(sql)
+        text, values = native(sql, params, self._dialect.family, self._dialect.style)
+
+        def work(connection: SqlConnection) -> int:
+            return (connection.run(text, values)).affected
+
+        return self._sync_with_connection("execute", work, for_call(self.resilience, retry))
 
     def execute_many(self, sql: str, rows: Iterable[Params], *, retry: Resilience | int | None = None) -> int:
         """Execute one statement for each of `rows`, all or none, and return the rows affected."""
-        self._refuse_control(sql)
+        self._known(sql)
         texts = set()
         bound = []
         for row in rows:
@@ -126,23 +174,30 @@ class SqlCalls(Calls[SqlEngine]):
         statement that no transaction may hold (VACUUM, PRAGMA): then they run one by one, and none is repeated.
         """
         statements = split_script(sql, self._dialect.family)
+        alone = controls_transaction(statements, self._dialect.family)
+        joined = self._sync_joined()
+        if joined is not None and joined.in_transaction:
+            for each in statements:
+                self._known(each)
 
         def work(connection: SqlConnection) -> int:
-            return sum([(connection.run(statement, ())).affected for statement in statements])
+            return sum([(connection.run(each, ())).affected for each in statements])
 
-        if not controls_transaction(statements, self._dialect.family):
-            return self._sync_atomically("execute_script", work, retry)
-
-        def alone(connection: SqlConnection) -> int:
-            try:
+        def work_alone(connection: SqlConnection) -> int:
+            if joined is not None and joined.in_transaction:
                 return work(connection)
-            finally:
-                # A script that failed between its BEGIN and COMMIT must not leave its transaction to others.
-                if self._sync_joined() is None:
-                    with shielded():
-                        self._sync_undo(connection)
+            try:
+                affected = work(connection)
+                if connection.in_transaction:
+                    raise QueryError("the script begins a transaction and does not end it: it was undone")
+            finally:  # a transaction left open would go to whoever gets the connection next
+                with shielded():
+                    self._sync_undo(connection)
+            return affected
 
-        return self._sync_with_connection("execute_script", alone, NO_RETRIES)
+        if alone:
+            return self._sync_with_connection("execute_script", work_alone, NO_RETRIES)
+        return self._sync_atomically("execute_script", work, retry)
 
     def fetch_all(self, sql: str, params: Params = None, *, retry: Resilience | int | None = None) -> list[Row]:
         """Execute a query and return all rows, each a dict of column name to value; see `execute`.
@@ -150,19 +205,17 @@ class SqlCalls(Calls[SqlEngine]):
         Raises:
             QueryError: besides what `execute` raises, two columns have the same name.
         """
-        result = self._sync_run("fetch_all", sql, params, retry)
-        columns = self._unique(result.columns)
-        return [dict(zip(columns, row, strict=True)) for row in result.rows]
+        result = self._sync_fetch("fetch_all", sql, params, retry)
+        return [dict(zip(result.columns, row, strict=True)) for row in result.rows]
 
     def fetch_one(self, sql: str, params: Params = None, *, retry: Resilience | int | None = None) -> Row | None:
         """Execute a query and return its first row, None if it has none; see `fetch_all`."""
-        result = self._sync_run("fetch_one", sql, params, retry, most=1)
-        columns = self._unique(result.columns)
-        return dict(zip(columns, result.rows[0], strict=True)) if result.rows else None
+        result = self._sync_fetch("fetch_one", sql, params, retry, most=1)
+        return dict(zip(result.columns, result.rows[0], strict=True)) if result.rows else None
 
     def fetch_value(self, sql: str, params: Params = None, *, retry: Resilience | int | None = None) -> Any:
         """Execute a query and return the first value of its first row, None if it has no row."""
-        result = self._sync_run("fetch_value", sql, params, retry, most=1)
+        result = self._sync_fetch("fetch_value", sql, params, retry, most=1)
         return result.rows[0][0] if result.rows else None
 
     def iterate(
@@ -172,18 +225,26 @@ class SqlCalls(Calls[SqlEngine]):
 
         Until the first row comes it's retried like other calls; later failures are raised, as the rows already
         yielded can't be taken back. Calls that the same task or thread makes meanwhile use the same connection.
+        It may be left early.
 
         Raises:
             QueryError: see `fetch_all`.
         """
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-        with self._sync_cursor("iterate", sql, params, batch_size, retry) as (cursor, rows):
-            columns = self._unique(cursor.columns)
+        return releasing(self._sync_rows(sql, params, batch_size, retry))
+
+    def _sync_rows(self, sql: str, params: Params, batch_size: int, retry: Resilience | int | None) -> Iterator[Row]:
+        if self._known(sql).changes:  # in full, however many of its rows are taken
+            for changed in self.fetch_all(sql, params, retry=retry):
+                yield changed
+            return
+        with self._sync_cursor("iterate", sql, params, batch_size, retry) as reading:
+            columns, rows = reading.columns, reading.rows
             while rows:
                 for row in rows:
                     yield dict(zip(columns, row, strict=True))
-                rows = self._sync_fetch_more("iterate", cursor, batch_size)
+                rows = self._sync_more("iterate", reading, batch_size)
 
     # Transactions
 
@@ -200,24 +261,26 @@ class SqlCalls(Calls[SqlEngine]):
         Raises:
             QueryError: the transaction can't be begun or committed; nothing was committed then.
         """
-        engine = self._sync_engines.get()
+        with self._sync_block(read_only=read_only, policy=self.resilience):
+            yield self
+
+    @contextmanager
+    def _sync_block(self, *, read_only: bool, policy: Resilience) -> Iterator[None]:
+        """Open a transaction, or a savepoint in one; `policy` is for beginning and committing alone."""
         joined = self._sync_joined()
         if joined is not None and joined.in_transaction:
             with self._sync_savepoint(joined):
-                yield self
+                yield
             return
-        begin = self._dialect.begin(read_only=read_only)
-        with self._sync_hold("transaction", engine, begin) as held:
+        with self._sync_hold("transaction", policy, self._dialect.begin(read_only=read_only)) as held:
             held.in_transaction = True
             try:
-                yield self
+                yield
+                self._sync_commit(held, policy)
             except BaseException:
                 with shielded():
                     self._sync_undo(held.connection)
                 raise
-            else:
-                with shielded():
-                    self._sync_commit(held.connection)
             finally:
                 held.in_transaction = False
 
@@ -235,7 +298,7 @@ class SqlCalls(Calls[SqlEngine]):
         """
 
         def attempt() -> T:
-            with self.transaction(read_only=read_only):
+            with self._sync_block(read_only=read_only, policy=NO_RETRIES):
                 return fn(self)
 
         joined = self._sync_joined()
@@ -284,22 +347,29 @@ class SqlCalls(Calls[SqlEngine]):
             raise QueryError(f"the result has several columns named {doubled}: give them aliases (AS)")
         return columns
 
-    def _refuse_control(self, sql: str) -> None:
-        if self._dialect.is_transaction_control(sql):
+    def _known(self, sql: str) -> Statement:
+        """Return what is known of a statement; refuse one that begins or ends transactions."""
+        known = statement(sql, self._dialect.family)
+        if known.controls:
             raise QueryError(
                 "transactions are begun and ended with transaction() or run_in_transaction(): a statement that does "
                 "so would leave its transaction to whoever gets the connection next"
             )
+        return known
 
-    def _sync_run(
-        self, what: str, sql: str, params: Params, retry: Resilience | int | None, *, most: int | None = None
+    def _sync_fetch(
+        self, what: str, sql: str, params: Params, retry: Resilience | int | None, most: int | None = None
     ) -> Result:
-        self._refuse_control(sql)
+        known = self._known(sql)
         text, values = native(sql, params, self._dialect.family, self._dialect.style)
 
         def work(connection: SqlConnection) -> Result:
-            return connection.run(text, values, most)
+            result = connection.run(text, values, None if known.changes else most)
+            self._unique(result.columns)
+            return result
 
+        if known.changes:  # an error about the columns must not come after the change has taken effect
+            return self._sync_atomically(what, work, retry)
         return self._sync_with_connection(what, work, for_call(self.resilience, retry))
 
     def _sync_atomically(
@@ -307,134 +377,191 @@ class SqlCalls(Calls[SqlEngine]):
     ) -> T:
         """Do the work in a transaction, or in a savepoint of the one that the caller is in."""
 
-        def inside(handler: Any) -> T:
+        def inside(_: Self) -> T:
             return self._sync_with_connection(what, work, NO_RETRIES)
 
         return self.run_in_transaction(inside, retry=retry)
 
+    def _judge(self, what: str) -> Callable[[Exception], Failure | None]:
+        return lambda error: self._dialect.judge(error, self._named(what))
+
+    # Connections: of the pool for one call, or held by a block that later calls of its owner join
+
     def _sync_joined(self) -> Held | None:
-        engine = self._sync_engines.get()
-        return engine.held.get(owner()) if engine.held else None
+        return self._sync_holds.get(owner()) if self._sync_holds else None
 
     def _sync_with_connection(self, what: str, work: Callable[[SqlConnection], Outcome[T]], policy: Resilience) -> T:
         """Do the work on the caller's connection if it holds one, else on one of the pool, with retries."""
+        sweep()
+        began = monotonic()
         joined = self._sync_joined()
+        # What only a failure needs is not made before there is one: most calls are short.
+        try:
+            return self._sync_once(joined, work)
+        except Exception as error:  # noqa: BLE001 - judged below
+            failed = [error]
 
         def attempt() -> T:
-            if joined is not None:
-                return work(joined.connection)
-            engine = self._sync_engines.get()
-            connection = engine.pool.acquire()
-            try:
-                return work(connection)
-            finally:
-                engine.pool.release(connection)
+            if failed:
+                raise failed.pop()
+            return self._sync_once(joined, work)
 
         # In a transaction one statement can't be repeated alone: the whole of it is what is begun anew.
         if joined is not None and joined.in_transaction:
             policy = NO_RETRIES
-        return persist(attempt, policy, self._judge(what), named=lambda: self._named(what))
+        judge = self._judge(what)
+        return persist(attempt, policy, judge, named=lambda: self._named(what), started=began)
 
-    def _judge(self, what: str) -> Callable[[Exception], Failure | None]:
-        return lambda error: self._dialect.judge(error, self._named(what))
+    def _sync_once(self, joined: Held | None, work: Callable[[SqlConnection], Outcome[T]]) -> T:
+        if joined is not None:
+            joined.check()
+            joined.uses += 1
+            try:
+                return work(joined.connection)
+            finally:
+                self._sync_let_go(joined)
+        pool = self._sync_engines.get().pool
+        connection = pool.acquire()
+        try:
+            return work(connection)
+        finally:
+            pool.release(connection)
 
     @contextmanager
-    def _sync_hold(self, what: str, engine: SqlEngine, begin: str | None) -> Iterator[Held]:
+    def _sync_hold(self, what: str, policy: Resilience, begin: str | None = None) -> Iterator[Held]:
         """Hold a connection for the caller, so that its calls join; `begin` is executed on it with retries."""
-        mine = owner()
-        held = engine.held.get(mine)
+        sweep()
+        joined = self._sync_joined()
 
-        def attempt() -> SqlConnection:
-            connection = engine.pool.acquire() if held is None else held.connection
+        def attempt() -> Held:
+            if joined is not None:
+                joined.check()
+                held = joined
+            else:
+                pool = self._sync_engines.get().pool
+                held = Held(owner(), pool, pool.acquire())
+                self._sync_holds[held.owner] = held
+            held.uses += 1
             try:
                 if begin is not None:
-                    connection.run(begin, ())
+                    held.connection.run(begin, ())
             except BaseException:
-                if held is None:
-                    with shielded():
-                        self._sync_undo(connection)
-                        engine.pool.release(connection)
+                with shielded():
+                    self._sync_undo(held.connection)
+                    self._sync_let_go(held)
                 raise
-            return connection
+            return held
 
-        connection = persist(attempt, self.resilience, self._judge(what), named=lambda: self._named(what))
-        if held is None:
-            held = engine.held[mine] = Held(connection)
-        held.uses += 1
+        held = persist(attempt, policy, self._judge(what), named=lambda: self._named(what))
         try:
             yield held
         finally:
-            held.uses -= 1
-            if held.uses == 0:
-                del engine.held[mine]
-                engine.pool.release(connection)
+            with shielded():
+                self._sync_let_go(held)
+
+    def _sync_let_go(self, held: Held) -> None:
+        """End one use; after the last one the connection goes back to the pool."""
+        held.uses -= 1
+        if held.uses:
+            return
+        del self._sync_holds[held.owner]
+        if held.afterwards:
+            with shielded():
+                self._sync_tidy(held)
+        held.pool.release(held.connection)
+
+    def _sync_afterwards(self, sql: str) -> None:
+        """Have a statement executed on the connection that the caller holds, before it is given back."""
+        held = self._sync_joined()
+        if held is not None:
+            held.afterwards.append(sql)
+
+    def _sync_tidy(self, held: Held) -> None:
+        try:
+            for each in held.afterwards:
+                if not held.connection.dead:
+                    held.connection.run(each, ())
+        except Exception as error:  # noqa: BLE001 - whatever it was, it is dealt with by closing
+            held.connection.close()  # what was left in the session goes with it
+            logger.warning("%s: a session could not be tidied up: %s", self._named("write_frame"), error)
 
     @contextmanager
     def _sync_savepoint(self, held: Held) -> Iterator[None]:
         held.savepoints += 1
         name = f"echo_{held.savepoints}"
-        self._sync_say(held.connection, self._dialect.savepoint(name))
+        held.check()
+        self._sync_say(held, self._dialect.savepoint(name))
         try:
             yield
+            with shielded():
+                held.check()
+                self._sync_say(held, self._dialect.release(name))
         except BaseException:
             with shielded():
-                if not held.connection.dead:
-                    self._sync_say(held.connection, self._dialect.rollback_to(name))
-                    self._sync_say(held.connection, self._dialect.release(name))
+                self._sync_undo(held.connection, self._dialect.rollback_to(name), self._dialect.release(name))
             raise
-        else:
-            self._sync_say(held.connection, self._dialect.release(name))
 
-    def _sync_say(self, connection: SqlConnection, sql: str) -> None:
+    def _sync_say(self, held: Held, sql: str) -> None:
         def attempt() -> None:
-            connection.run(sql, ())
+            if sql:
+                held.connection.run(sql, ())
 
         persist(attempt, NO_RETRIES, self._judge("transaction"), named=lambda: self._named("transaction"))
 
-    def _sync_commit(self, connection: SqlConnection) -> None:
+    def _sync_commit(self, held: Held, policy: Resilience) -> None:
         def attempt() -> None:
-            connection.run(self._dialect.commit, ())
+            held.check()
+            with shielded():
+                held.connection.run(self._dialect.commit, ())
 
-        try:
-            persist(attempt, self.resilience, self._judge("commit"), named=lambda: self._named("commit"))
-        except EchoConnError:
-            self._sync_undo(connection)
-            raise
+        persist(attempt, policy, self._judge("commit"), named=lambda: self._named("commit"))
 
-    def _sync_undo(self, connection: SqlConnection) -> None:
-        """Undo what is not committed; a connection on which that fails is closed, which undoes it too."""
-        if connection.dead:
+    def _sync_undo(self, connection: SqlConnection, *statements: str) -> None:
+        """Undo what is not committed, or what `statements` undo; else close the connection, which undoes it all."""
+        if not connection.in_transaction:
             return
         try:
-            connection.run(self._dialect.rollback, ())
-        except Exception as error:  # noqa: BLE001 - whatever it is, the connection is not to be used again
-            if not self._dialect.means_no_transaction(error):
-                connection.close()
+            for each in statements or (self._dialect.rollback,):
+                if each:
+                    connection.run(each, ())
+        except Exception as error:  # noqa: BLE001 - whatever it was, closing undoes the transaction
+            connection.close()
+            logger.warning("%s: a rollback failed, its connection was closed: %s", self._named("transaction"), error)
 
     @contextmanager
     def _sync_cursor(
         self, what: str, sql: str, params: Params, count: int, retry: Resilience | int | None
-    ) -> Iterator[tuple[Cursor, list[tuple[Any, ...]]]]:
-        """Open a query and give its cursor and its first rows."""
-        self._refuse_control(sql)
+    ) -> Iterator[Reading]:
+        """Open a query and read its first rows."""
+        self._known(sql)
         text, values = native(sql, params, self._dialect.family, self._dialect.style)
-        engine = self._sync_engines.get()
-        with self._sync_hold(what, engine, None) as held:
+        policy = for_call(self.resilience, retry)
+        with self._sync_hold(what, policy) as held:
 
-            def attempt() -> tuple[Cursor, list[tuple[Any, ...]]]:
+            def attempt() -> Reading:
+                held.check()
                 cursor = held.connection.open(text, values)
-                return cursor, cursor.fetch(count)
+                try:
+                    return Reading(held, cursor, self._unique(cursor.columns), cursor.fetch(count))
+                except BaseException:
+                    with shielded():
+                        cursor.close()
+                    raise
 
-            policy = NO_RETRIES if held.in_transaction else for_call(self.resilience, retry)
-            cursor, rows = persist(attempt, policy, self._judge(what), named=lambda: self._named(what))
+            if held.in_transaction:
+                policy = NO_RETRIES
+            reading = persist(attempt, policy, self._judge(what), named=lambda: self._named(what))
             try:
-                yield cursor, rows
+                yield reading
             finally:
                 with shielded():
-                    cursor.close()
+                    reading.cursor.close()
 
-    def _sync_fetch_more(self, what: str, cursor: Cursor, count: int) -> list[tuple[Any, ...]]:
+    def _sync_more(self, what: str, reading: Reading, count: int) -> list[tuple[Any, ...]]:
+        """Return the next rows, none at the end."""
+
         def attempt() -> list[tuple[Any, ...]]:
-            return cursor.fetch(count)
+            reading.held.check()
+            return reading.cursor.fetch(count)
 
         return persist(attempt, NO_RETRIES, self._judge(what), named=lambda: self._named(what))

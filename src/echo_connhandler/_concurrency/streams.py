@@ -1,0 +1,97 @@
+"""What a call that yields gives: an iterator that frees what it holds also when it's left early."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import weakref
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, Generic, Self, TypeVar
+
+from anyio.lowlevel import current_token
+
+__all__ = ("async_releasing", "async_sweep", "releasing", "sweep")
+
+logger = logging.getLogger("echo_connhandler")
+
+T = TypeVar("T")
+
+# Generators whose iterators were left early, by event loop: for the loop to close soon, or the next call before that.
+_left: weakref.WeakKeyDictionary[Any, deque[Any]] = weakref.WeakKeyDictionary()
+_tasks: set[asyncio.Task[None]] = set()  # event loops hold their tasks weakly
+
+
+class _Releasing(AsyncIterator[T], Generic[T]):
+    """Yields what a generator yields. Dropped before its end, it has the generator closed.
+
+    Event loops do that to a bare generator as well, but trio with a warning, and both only after a while.
+    """
+
+    def __init__(self, generator: AsyncIterator[T]) -> None:
+        self._generator: Any = generator
+        self._loop: Any = None
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> T:
+        if self._loop is None:
+            self._loop = current_token().native_token
+        following: T = await self._generator.__anext__()
+        return following
+
+    async def aclose(self) -> None:
+        self._loop = None
+        await self._generator.aclose()
+
+    def __del__(self) -> None:
+        if self._loop is None or self._generator.ag_frame is None:  # not begun, or at its end
+            return
+        _left.setdefault(self._loop, deque()).append(self._generator)
+        try:
+            if hasattr(self._loop, "run_sync_soon"):
+                self._loop.run_sync_soon(_sweep_on_trio)
+            else:
+                self._loop.call_soon_threadsafe(_sweep_on_asyncio)
+        except RuntimeError:
+            logger.debug("an event loop ended before an iterator that was left early; it has closed it")
+
+
+async def async_sweep() -> None:
+    """Close what was left early in this event loop."""
+    if not _left:
+        return
+    loop = current_token().native_token
+    while generators := _left.get(loop):
+        try:
+            await generators.popleft().aclose()
+        except Exception:
+            logger.warning("what an iterator held that was left early could not be given back", exc_info=True)
+    _left.pop(loop, None)
+
+
+def _sweep_on_asyncio() -> None:
+    task = asyncio.ensure_future(async_sweep())
+    _tasks.add(task)
+    task.add_done_callback(_tasks.discard)
+
+
+def _sweep_on_trio() -> None:
+    import trio
+
+    trio.lowlevel.spawn_system_task(async_sweep)
+
+
+def sweep() -> None:
+    """Do nothing: without an event loop, generators that are dropped close themselves at once."""
+
+
+def async_releasing(generator: AsyncIterator[T]) -> AsyncIterator[T]:
+    """Return an iterator over what a generator yields; when it's left early the generator is closed."""
+    return _Releasing(generator)
+
+
+def releasing(generator: Iterator[T]) -> Iterator[T]:
+    """Return the generator: one that is dropped closes itself."""
+    return generator
