@@ -92,7 +92,7 @@ def test_public_names_are_sorted_and_exist() -> None:
     for name in echo_connhandler.__all__:
         assert hasattr(echo_connhandler, name)
     with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
-        echo_connhandler.Nothing  # noqa: B018
+        echo_connhandler.Nothing
 
 
 def test_names_for_type_checkers_are_those_imported_when_used() -> None:

@@ -204,7 +204,7 @@ FULL = pa.table(
         "bin": pa.array([b"x", None]),
         "date": pa.array([dt.date(1, 1, 2), None]),
         "time": pa.array([dt.time(1, 2, 3, 4), None]),
-        "ts": pa.array([dt.datetime(9999, 1, 2), None], pa.timestamp("us")),  # noqa: DTZ001
+        "ts": pa.array([dt.datetime(9999, 1, 2), None], pa.timestamp("us")),
         "tz": pa.array([dt.datetime(2024, 1, 2, tzinfo=dt.UTC), None], pa.timestamp("us", "UTC")),
         "ns": pa.array([1, None], pa.int64()).cast(pa.timestamp("ns")),
         "d": pa.array([Decimal("1.10"), None], pa.decimal128(38, 2)),

@@ -29,7 +29,7 @@ from echo_connhandler._core.sqlite_values import adapt, adapt_row, to_sqlite_row
 def naive(
     year: int, month: int, day: int, hour: int = 0, minute: int = 0, second: int = 0, *, microsecond: int = 0
 ) -> dt.datetime:
-    return dt.datetime(year, month, day, hour, minute, second, microsecond)  # noqa: DTZ001
+    return dt.datetime(year, month, day, hour, minute, second, microsecond)
 
 
 SAO_PAULO = ZoneInfo("America/Sao_Paulo")
@@ -150,7 +150,7 @@ def test_plain_rows_are_as_they_were(values: list[Any]) -> None:
     try:
         assert adapt_row(values) == tuple(values)
     except ParameterError as error:
-        assert "surrogate" in str(error)  # noqa: PT017
+        assert "surrogate" in str(error)
 
 
 def through(column: Any) -> tuple[Any, list[Any]]:

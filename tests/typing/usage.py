@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from typing import TYPE_CHECKING, Any, assert_type
+from typing import Any, assert_type
 
 import httpx
+import pandas as pd
+import polars as pl
+import pyarrow as pa
 
 from echo_connhandler import (
     ColumnInfo,
@@ -17,11 +20,6 @@ from echo_connhandler import (
     SqlLiteConnProperties,
     SqlLiteHandler,
 )
-
-if TYPE_CHECKING:
-    import pandas as pd
-    import polars as pl
-    import pyarrow as pa
 
 
 def http(handler: HttpHandler) -> None:
@@ -59,9 +57,9 @@ def sql(handler: SqlLiteHandler) -> None:
     assert_type(handler.fetch_one("x"), dict[str, Any] | None)
     assert_type(handler.iterate("x"), Iterator[dict[str, Any]])
     assert_type(handler.describe_table("t"), list[ColumnInfo])
-    assert_type(handler.read_to_pandas("x"), "pd.DataFrame")
-    assert_type(handler.read_to_polars("x"), "pl.DataFrame")
-    assert_type(handler.read_to_arrow("x"), "pa.Table")
+    assert_type(handler.read_to_pandas("x"), pd.DataFrame)
+    assert_type(handler.read_to_polars("x"), pl.DataFrame)
+    assert_type(handler.read_to_arrow("x"), pa.Table)
     assert_type(handler.write_frame(None, "t", mode="upsert", keys=["a"]), int)
     assert_type(handler.props, SqlLiteConnProperties)
     with handler.transaction() as same:
