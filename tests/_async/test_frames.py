@@ -19,7 +19,7 @@ from echo_connhandler import Resilience, RetryDetails, SqlLiteConnProperties, Sq
 from echo_connhandler.errors import ConstraintError, InvalidRequestError, ParameterError, QueryError
 from echo_connhandler.testing import no_waits
 
-SCHEMA = pa.schema([pa.field("id", pa.int64()), pa.field("v", pa.string())])
+SCHEMA: pa.Schema = pa.table({"id": [1], "v": ["x"]}).schema
 NUMBERS = "r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r LIMIT {})"
 EVIL = 'a "b"]; DROP TABLE t; --'
 MODES = ["create", "append", "replace", "truncate", "upsert", "ignore"]

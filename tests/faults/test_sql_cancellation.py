@@ -102,6 +102,14 @@ async def settle(condition: Callable[[], bool]) -> None:
             await anyio.sleep(0.001)
 
 
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait, outside of an event loop, for threads that are ending."""
+    deadline = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("connected", [True, False])
 async def test_cancelled_at_any_await_point_it_is_all_or_nothing(
@@ -239,27 +247,31 @@ def test_asyncios_own_cancellation_stops_a_statement(tmp_path: Path) -> None:
 
     before = len(threads())
     asyncio.run(main())
-    deadline = time.monotonic() + 5
-    while len(threads()) > before and time.monotonic() < deadline:
-        time.sleep(0.001)
-    assert len(threads()) <= before
+    wait_until(lambda: len(threads()) <= before)
 
 
-def test_one_handler_in_several_event_loops(tmp_path: Path) -> None:
+def test_one_handler_in_several_event_loops(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     handler = make(tmp_path)
+    begun: list[Any] = []
 
     async def main() -> int:
         async for _ in handler.async_iterate("SELECT 1 UNION SELECT 2", batch_size=1):
             break
         value: int = await handler.async_fetch_value("SELECT 1")
-        handler.left = handler.async_iterate("SELECT 1 UNION SELECT 2", batch_size=1)  # type: ignore[attr-defined]
-        async for _ in handler.left:  # type: ignore[attr-defined]
-            break
+        for rows in (
+            handler.async_iterate("SELECT 1 UNION SELECT 2", batch_size=1),
+            handler.async_iter_arrow("SELECT 1"),
+        ):
+            begun.append(rows)  # not dropped: still open when the event loop ends
+            async for _ in rows:
+                break
         return value
 
-    before = len(threads())
-    for backend in ("asyncio", "trio", "asyncio"):
+    before, files = len(threads()), psutil.Process().num_fds()
+    for backend in ("asyncio", "trio", "asyncio", "asyncio"):
         assert anyio.run(main, backend=backend) == 1
-    assert len(threads()) <= before
+    wait_until(lambda: len(threads()) <= before and psutil.Process().num_fds() <= files)
+    assert not handler._async_holds
+    assert caplog.records == []
     assert handler.fetch_value("SELECT 1") == 1
     handler.close()

@@ -128,19 +128,25 @@ class AsyncFrameCalls(AsyncSqlCalls):
     ) -> AsyncIterator[pa.RecordBatch]:
         """Yield the result in batches of `count` rows; with `settled`, all of the first one's schema."""
         policy = for_call(self.resilience, retry)
-        async with self._async_hold(what, policy):
+        held = await self._async_hold(what, policy)  # for the probe and the query together
+        try:
             declared = await self._async_declared(what, sql, params, policy)
-            async with self._async_cursor(what, sql, params, count, retry) as reading:
-                names, rows = reading.columns, reading.rows
-                types = declared if len(declared) == len(names) else [""] * len(names)
-                schema = None
-                while True:
-                    batch = await async_in_thread(self._dialect.to_batch, names, types, rows, schema)
-                    schema = batch.schema if settled else None
-                    yield batch
-                    rows = await self._async_more(what, reading, count)
-                    if not rows:
-                        return
+            reading = await self._async_open(what, sql, params, count, retry)
+        finally:
+            with async_shielded():
+                await self._async_let_go(held)
+        try:
+            names, rows, schema = reading.columns, reading.rows, None
+            types = declared if len(declared) == len(names) else [""] * len(names)
+            while True:
+                batch = await async_in_thread(self._dialect.to_batch, names, types, rows, schema)
+                schema = batch.schema if settled else None
+                yield batch
+                rows = await self._async_more(what, reading, count)
+                if not rows:
+                    return
+        finally:
+            await self._async_end(reading)
 
     async def _async_declared(self, what: str, sql: str, params: Params, policy: Resilience) -> list[str]:
         """Return the declared types of a query's columns, none where the database can't tell them before it runs."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json as jsonlib
 from contextlib import suppress
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import httpx
 
@@ -34,9 +34,11 @@ from .._core.http_requests import (
 from .._core.login import HttpSession, LoginFlow, lifetime
 from .._core.redaction import Redactor
 from .._core.retry import for_call
-from .._drivers.httpx_clients import ClientSettings, async_client
 from .base import AsyncCalls, AsyncEngine
 from .retry import async_persist
+
+if TYPE_CHECKING:
+    from .._drivers.httpx_clients import ClientSettings
 
 __all__ = ("AsyncHttpCalls", "AsyncHttpEngine")
 
@@ -45,7 +47,7 @@ class AsyncHttpEngine(AsyncEngine):
     """One live client and the number of requests that it may have in flight."""
 
     def __init__(self, settings: ClientSettings, logins: Logins[HttpSession] | None) -> None:
-        self.client = async_client(settings)
+        self.client = settings.async_client()
         self._limiter = AsyncLimiter(settings.size)
         self._max_bytes = settings.props.max_response_bytes
         self._logins = logins

@@ -248,12 +248,15 @@ class AsyncSqlCalls(AsyncCalls[AsyncSqlEngine]):
             for changed in await self.async_fetch_all(sql, params, retry=retry):
                 yield changed
             return
-        async with self._async_cursor("iterate", sql, params, batch_size, retry) as reading:
+        reading = await self._async_open("iterate", sql, params, batch_size, retry)
+        try:
             columns, rows = reading.columns, reading.rows
             while rows:
                 for row in rows:
                     yield dict(zip(columns, row, strict=True))
                 rows = await self._async_more("iterate", reading, batch_size)
+        finally:
+            await self._async_end(reading)
 
     # Transactions
 
@@ -281,17 +284,19 @@ class AsyncSqlCalls(AsyncCalls[AsyncSqlEngine]):
             async with self._async_savepoint(joined):
                 yield
             return
-        async with self._async_hold("transaction", policy, self._dialect.begin(read_only=read_only)) as held:
-            held.in_transaction = True
-            try:
-                yield
-                await self._async_commit(held, policy)
-            except BaseException:
-                with async_shielded():
-                    await self._async_undo(held.connection)
-                raise
-            finally:
-                held.in_transaction = False
+        held = await self._async_hold("transaction", policy, self._dialect.begin(read_only=read_only))
+        held.in_transaction = True
+        try:
+            yield
+            await self._async_commit(held, policy)
+        except BaseException:
+            with async_shielded():
+                await self._async_undo(held.connection)
+            raise
+        finally:
+            held.in_transaction = False
+            with async_shielded():
+                await self._async_let_go(held)
 
     async def async_run_in_transaction(
         self,
@@ -438,9 +443,10 @@ class AsyncSqlCalls(AsyncCalls[AsyncSqlEngine]):
         finally:
             await pool.release(connection)
 
-    @asynccontextmanager
-    async def _async_hold(self, what: str, policy: Resilience, begin: str | None = None) -> AsyncIterator[AsyncHeld]:
-        """Hold a connection for the caller, so that its calls join; `begin` is executed on it with retries."""
+    # Not a context manager, nor is `_async_open`: when an event loop ends it closes all generators at once, and those
+    # of context managers within one that yields rows would be closed from two sides.
+    async def _async_hold(self, what: str, policy: Resilience, begin: str | None = None) -> AsyncHeld:
+        """Hold a connection for the caller until `_async_let_go`: its calls join; `begin` is executed with retries."""
         await async_sweep()
         joined = self._async_joined()
 
@@ -463,12 +469,7 @@ class AsyncSqlCalls(AsyncCalls[AsyncSqlEngine]):
                 raise
             return held
 
-        held = await async_persist(attempt, policy, self._judge(what), named=lambda: self._named(what))
-        try:
-            yield held
-        finally:
-            with async_shielded():
-                await self._async_let_go(held)
+        return await async_persist(attempt, policy, self._judge(what), named=lambda: self._named(what))
 
     async def _async_let_go(self, held: AsyncHeld) -> None:
         """End one use; after the last one the connection goes back to the pool."""
@@ -539,34 +540,41 @@ class AsyncSqlCalls(AsyncCalls[AsyncSqlEngine]):
             await connection.aclose()
             logger.warning("%s: a rollback failed, its connection was closed: %s", self._named("transaction"), error)
 
-    @asynccontextmanager
-    async def _async_cursor(
+    async def _async_open(
         self, what: str, sql: str, params: Params, count: int, retry: Resilience | int | None
-    ) -> AsyncIterator[AsyncReading]:
-        """Open a query and read its first rows."""
+    ) -> AsyncReading:
+        """Open a query and read its first rows; `_async_end` ends it."""
         self._known(sql)
         text, values = native(sql, params, self._dialect.family, self._dialect.style)
         policy = for_call(self.resilience, retry)
-        async with self._async_hold(what, policy) as held:
+        held = await self._async_hold(what, policy)
 
-            async def attempt() -> AsyncReading:
-                held.check()
-                cursor = await held.connection.open(text, values)
-                try:
-                    return AsyncReading(held, cursor, self._unique(cursor.columns), await cursor.fetch(count))
-                except BaseException:
-                    with async_shielded():
-                        await cursor.aclose()
-                    raise
-
-            if held.in_transaction:
-                policy = NO_RETRIES
-            reading = await async_persist(attempt, policy, self._judge(what), named=lambda: self._named(what))
+        async def attempt() -> AsyncReading:
+            held.check()
+            cursor = await held.connection.open(text, values)
             try:
-                yield reading
-            finally:
+                return AsyncReading(held, cursor, self._unique(cursor.columns), await cursor.fetch(count))
+            except BaseException:
                 with async_shielded():
+                    await cursor.aclose()
+                raise
+
+        if held.in_transaction:
+            policy = NO_RETRIES
+        try:
+            return await async_persist(attempt, policy, self._judge(what), named=lambda: self._named(what))
+        except BaseException:
+            with async_shielded():
+                await self._async_let_go(held)
+            raise
+
+    async def _async_end(self, reading: AsyncReading) -> None:
+        with async_shielded():
+            try:
+                if not reading.held.connection.dead:
                     await reading.cursor.aclose()
+            finally:
+                await self._async_let_go(reading.held)
 
     async def _async_more(self, what: str, reading: AsyncReading, count: int) -> list[tuple[Any, ...]]:
         """Return the next rows, none at the end."""

@@ -19,7 +19,7 @@ from .._core.http_requests import Origin, origin_of
 from .._core.properties import HttpConnProperties
 from .._core.redaction import MASK, SAFE_HEADERS, Redactor, redact_url
 
-__all__ = ("ClientSettings", "async_client", "client", "default_headers")
+__all__ = ("ClientSettings", "default_headers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +32,31 @@ class ClientSettings:
     size: int = field(kw_only=True)
     redactor: Redactor = field(kw_only=True)
 
-    def arguments(self) -> dict[str, Any]:
-        """Return the arguments that both kinds of client take."""
+    def client(self) -> httpx.Client:
+        """Return a new client for one thread."""
+        _mask_logs()
+        made = httpx.Client(**self._arguments())
+        configured = made.headers
+
+        def before_sending(request: httpx.Request) -> None:
+            _before_sending(request, self, configured)
+
+        made.event_hooks = {"request": [before_sending]}
+        return made
+
+    def async_client(self) -> httpx.AsyncClient:
+        """Return a new client for one event loop."""
+        _mask_logs()
+        made = httpx.AsyncClient(**self._arguments())
+        configured = made.headers
+
+        async def before_sending(request: httpx.Request) -> None:
+            _before_sending(request, self, configured)
+
+        made.event_hooks = {"request": [before_sending]}
+        return made
+
+    def _arguments(self) -> dict[str, Any]:
         props = self.props
         return {
             "headers": {**default_headers(), **props.headers},
@@ -42,32 +65,6 @@ class ClientSettings:
             "verify": _tls(props.verify_ssl),
             "limits": httpx.Limits(max_connections=self.size, max_keepalive_connections=self.size),
         }
-
-
-def client(settings: ClientSettings) -> httpx.Client:
-    """Return a new client for one thread."""
-    _mask_logs()
-    made = httpx.Client(**settings.arguments())
-
-    def keep_home(request: httpx.Request) -> None:
-        _before_sending(request, settings, configured)
-
-    configured = made.headers
-    made.event_hooks = {"request": [keep_home]}
-    return made
-
-
-def async_client(settings: ClientSettings) -> httpx.AsyncClient:
-    """Return a new client for one event loop."""
-    _mask_logs()
-    made = httpx.AsyncClient(**settings.arguments())
-
-    async def keep_home(request: httpx.Request) -> None:
-        _before_sending(request, settings, configured)
-
-    configured = made.headers
-    made.event_hooks = {"request": [keep_home]}
-    return made
 
 
 # What this thread or task sends now is logged by httpx further down: that is where the filter finds it.

@@ -123,19 +123,25 @@ class FrameCalls(SqlCalls):
     ) -> Iterator[pa.RecordBatch]:
         """Yield the result in batches of `count` rows; with `settled`, all of the first one's schema."""
         policy = for_call(self.resilience, retry)
-        with self._sync_hold(what, policy):
+        held = self._sync_hold(what, policy)  # for the probe and the query together
+        try:
             declared = self._sync_declared(what, sql, params, policy)
-            with self._sync_cursor(what, sql, params, count, retry) as reading:
-                names, rows = reading.columns, reading.rows
-                types = declared if len(declared) == len(names) else [""] * len(names)
-                schema = None
-                while True:
-                    batch = in_thread(self._dialect.to_batch, names, types, rows, schema)
-                    schema = batch.schema if settled else None
-                    yield batch
-                    rows = self._sync_more(what, reading, count)
-                    if not rows:
-                        return
+            reading = self._sync_open(what, sql, params, count, retry)
+        finally:
+            with shielded():
+                self._sync_let_go(held)
+        try:
+            names, rows, schema = reading.columns, reading.rows, None
+            types = declared if len(declared) == len(names) else [""] * len(names)
+            while True:
+                batch = in_thread(self._dialect.to_batch, names, types, rows, schema)
+                schema = batch.schema if settled else None
+                yield batch
+                rows = self._sync_more(what, reading, count)
+                if not rows:
+                    return
+        finally:
+            self._sync_end(reading)
 
     def _sync_declared(self, what: str, sql: str, params: Params, policy: Resilience) -> list[str]:
         """Return the declared types of a query's columns, none where the database can't tell them before it runs."""

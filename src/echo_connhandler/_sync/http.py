@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json as jsonlib
 from contextlib import suppress
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import httpx
 
@@ -35,9 +35,11 @@ from .._core.http_requests import (
 from .._core.login import HttpSession, LoginFlow, lifetime
 from .._core.redaction import Redactor
 from .._core.retry import for_call
-from .._drivers.httpx_clients import ClientSettings, client
 from .base import Calls, Engine
 from .retry import persist
+
+if TYPE_CHECKING:
+    from .._drivers.httpx_clients import ClientSettings
 
 __all__ = ("HttpCalls", "HttpEngine")
 
@@ -46,7 +48,7 @@ class HttpEngine(Engine):
     """One live client and the number of requests that it may have in flight."""
 
     def __init__(self, settings: ClientSettings, logins: Logins[HttpSession] | None) -> None:
-        self.client = client(settings)
+        self.client = settings.client()
         self._limiter = Limiter(settings.size)
         self._max_bytes = settings.props.max_response_bytes
         self._logins = logins

@@ -239,12 +239,15 @@ class SqlCalls(Calls[SqlEngine]):
             for changed in self.fetch_all(sql, params, retry=retry):
                 yield changed
             return
-        with self._sync_cursor("iterate", sql, params, batch_size, retry) as reading:
+        reading = self._sync_open("iterate", sql, params, batch_size, retry)
+        try:
             columns, rows = reading.columns, reading.rows
             while rows:
                 for row in rows:
                     yield dict(zip(columns, row, strict=True))
                 rows = self._sync_more("iterate", reading, batch_size)
+        finally:
+            self._sync_end(reading)
 
     # Transactions
 
@@ -272,17 +275,19 @@ class SqlCalls(Calls[SqlEngine]):
             with self._sync_savepoint(joined):
                 yield
             return
-        with self._sync_hold("transaction", policy, self._dialect.begin(read_only=read_only)) as held:
-            held.in_transaction = True
-            try:
-                yield
-                self._sync_commit(held, policy)
-            except BaseException:
-                with shielded():
-                    self._sync_undo(held.connection)
-                raise
-            finally:
-                held.in_transaction = False
+        held = self._sync_hold("transaction", policy, self._dialect.begin(read_only=read_only))
+        held.in_transaction = True
+        try:
+            yield
+            self._sync_commit(held, policy)
+        except BaseException:
+            with shielded():
+                self._sync_undo(held.connection)
+            raise
+        finally:
+            held.in_transaction = False
+            with shielded():
+                self._sync_let_go(held)
 
     def run_in_transaction(
         self,
@@ -427,9 +432,10 @@ class SqlCalls(Calls[SqlEngine]):
         finally:
             pool.release(connection)
 
-    @contextmanager
-    def _sync_hold(self, what: str, policy: Resilience, begin: str | None = None) -> Iterator[Held]:
-        """Hold a connection for the caller, so that its calls join; `begin` is executed on it with retries."""
+    # Not a context manager, nor is `_sync_open`: when an event loop ends it closes all generators at once, and those
+    # of context managers within one that yields rows would be closed from two sides.
+    def _sync_hold(self, what: str, policy: Resilience, begin: str | None = None) -> Held:
+        """Hold a connection for the caller until `_sync_let_go`: its calls join; `begin` is executed with retries."""
         sweep()
         joined = self._sync_joined()
 
@@ -452,12 +458,7 @@ class SqlCalls(Calls[SqlEngine]):
                 raise
             return held
 
-        held = persist(attempt, policy, self._judge(what), named=lambda: self._named(what))
-        try:
-            yield held
-        finally:
-            with shielded():
-                self._sync_let_go(held)
+        return persist(attempt, policy, self._judge(what), named=lambda: self._named(what))
 
     def _sync_let_go(self, held: Held) -> None:
         """End one use; after the last one the connection goes back to the pool."""
@@ -528,34 +529,39 @@ class SqlCalls(Calls[SqlEngine]):
             connection.close()
             logger.warning("%s: a rollback failed, its connection was closed: %s", self._named("transaction"), error)
 
-    @contextmanager
-    def _sync_cursor(
-        self, what: str, sql: str, params: Params, count: int, retry: Resilience | int | None
-    ) -> Iterator[Reading]:
-        """Open a query and read its first rows."""
+    def _sync_open(self, what: str, sql: str, params: Params, count: int, retry: Resilience | int | None) -> Reading:
+        """Open a query and read its first rows; `_sync_end` ends it."""
         self._known(sql)
         text, values = native(sql, params, self._dialect.family, self._dialect.style)
         policy = for_call(self.resilience, retry)
-        with self._sync_hold(what, policy) as held:
+        held = self._sync_hold(what, policy)
 
-            def attempt() -> Reading:
-                held.check()
-                cursor = held.connection.open(text, values)
-                try:
-                    return Reading(held, cursor, self._unique(cursor.columns), cursor.fetch(count))
-                except BaseException:
-                    with shielded():
-                        cursor.close()
-                    raise
-
-            if held.in_transaction:
-                policy = NO_RETRIES
-            reading = persist(attempt, policy, self._judge(what), named=lambda: self._named(what))
+        def attempt() -> Reading:
+            held.check()
+            cursor = held.connection.open(text, values)
             try:
-                yield reading
-            finally:
+                return Reading(held, cursor, self._unique(cursor.columns), cursor.fetch(count))
+            except BaseException:
                 with shielded():
+                    cursor.close()
+                raise
+
+        if held.in_transaction:
+            policy = NO_RETRIES
+        try:
+            return persist(attempt, policy, self._judge(what), named=lambda: self._named(what))
+        except BaseException:
+            with shielded():
+                self._sync_let_go(held)
+            raise
+
+    def _sync_end(self, reading: Reading) -> None:
+        with shielded():
+            try:
+                if not reading.held.connection.dead:
                     reading.cursor.close()
+            finally:
+                self._sync_let_go(reading.held)
 
     def _sync_more(self, what: str, reading: Reading, count: int) -> list[tuple[Any, ...]]:
         """Return the next rows, none at the end."""
