@@ -944,3 +944,18 @@ async def test_a_timeout_in_a_transaction_lets_nothing_follow(path: str) -> None
         with pytest.raises(TimeoutExceededError):
             await handler.async_execute(slow)
         assert await count(handler) == 0
+
+
+async def test_a_deadline_stops_a_statement_once(tmp_path: Path) -> None:
+    endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+    props = SqlLiteConnProperties(path=tmp_path / "a.db", busy_timeout=0)
+    async with SqlLiteHandler(props, skip_connect=True, resilience=Resilience(deadline=0.2)) as handler:
+        for _ in range(2):
+            with pytest.raises(TimeoutExceededError, match="stopped at the call's deadline") as caught:
+                await handler.async_fetch_value(endless)
+            assert caught.value.attempts == 1
+            assert 0.2 <= caught.value.elapsed < 3
+        with pytest.raises(TimeoutExceededError, match="deadline"):
+            await handler.async_execute_script(f"CREATE TABLE t (a); INSERT INTO t {endless}")
+        assert await handler.async_list_tables() == []
+        assert await handler.async_fetch_value("SELECT 1") == 1

@@ -18,7 +18,7 @@ from echo_connhandler import SqlLiteConnProperties
 from echo_connhandler._drivers.protocol import AsyncSqlConnection
 from echo_connhandler._drivers.registry import SqlSettings, async_open_connection, open_connection
 from echo_connhandler._drivers.threaded import ThreadedConnection, worker_hop
-from echo_connhandler.errors import ConnectionFailedError, ParameterError
+from echo_connhandler.errors import ConnectionFailedError, ParameterError, TimeoutExceededError
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Blocking:
         self.blocking = blocking
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("raw", "dead", "in_transaction", "columns"):
+        if name in ("raw", "dead", "in_transaction", "columns", "limit"):
             return getattr(self.blocking, name)
         found = getattr(self.blocking, {"aclose": "close"}.get(name, name))
 
@@ -101,7 +101,6 @@ def connect(request: pytest.FixtureRequest, service: Service, tmp_path: Any) -> 
         finally:
             await connection.aclose()
 
-    connecting.name = request.param  # type: ignore[attr-defined]
     return connecting
 
 
@@ -206,9 +205,8 @@ async def test_closing_undoes_what_was_not_committed(connect: Any, service: Serv
         assert (await keeper.run("SELECT * FROM t", ())).rows == []
 
 
+@pytest.mark.parametrize("connect", TASKS, indirect=True)
 async def test_cancelling_a_task_stops_its_statement(connect: Any, service: Service) -> None:
-    if connect.name not in TASKS:
-        pytest.skip("threads are not cancelled: see the next test")
     async with connect() as connection:
         for _ in range(3):
             with anyio.move_on_after(0.02) as scope:
@@ -219,9 +217,8 @@ async def test_cancelling_a_task_stops_its_statement(connect: Any, service: Serv
         assert not connection.dead
 
 
+@pytest.mark.parametrize("connect", TASKS, indirect=True)
 async def test_calls_of_a_connection_take_turns(connect: Any, service: Service) -> None:
-    if connect.name not in TASKS:
-        pytest.skip("a blocking connection is used by one thread")
     async with connect() as connection:
         with anyio.move_on_after(0.05) as scope:
             async with anyio.create_task_group() as tasks:
@@ -230,6 +227,16 @@ async def test_calls_of_a_connection_take_turns(connect: Any, service: Service) 
         assert scope.cancelled_caught
         with anyio.fail_after(1):
             assert (await connection.run("SELECT 1", ())).rows == [(1,)]
+
+
+async def test_a_limit_stops_statements_until_it_is_lifted(connect: Any, service: Service) -> None:
+    async with connect() as connection:
+        connection.limit(0.05)
+        with pytest.raises(TimeoutExceededError):
+            await connection.run(service.endless, ())
+        connection.limit(None)
+        assert (await connection.run("SELECT 1", ())).rows == [(1,)]
+        assert not connection.dead
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import Any, Self, TypeVar
 from .._concurrency import AsyncOutcome, AsyncPool, async_owner, async_releasing, async_shielded, async_sweep, monotonic
 from .._core.dialects import Dialect
 from .._core.errors import ConnectionFailedError, HandlerClosedError, QueryError
-from .._core.retry import NO_RETRIES, Failure, Resilience, for_call
+from .._core.retry import NO_RETRIES, Failure, Resilience, for_call, single
 from .._core.sqltext import controls_transaction, native, split_script
 from .._core.sqlvalues import ColumnInfo, Params, Result, Row
 from .._core.statements import Statement, statement
@@ -390,11 +390,13 @@ class AsyncSqlCalls(AsyncCalls[AsyncSqlEngine]):
         self, what: str, work: Callable[[AsyncSqlConnection], AsyncOutcome[T]], retry: Resilience | int | None
     ) -> T:
         """Do the work in a transaction, or in a savepoint of the one that the caller is in."""
+        policy, began = for_call(self.resilience, retry), monotonic()
 
         async def inside(_: Self) -> T:
-            return await self._async_with_connection(what, work, NO_RETRIES)
+            once = single(policy, monotonic() - began)
+            return await self._async_with_connection(what, work, once)
 
-        return await self.async_run_in_transaction(inside, retry=retry)
+        return await self.async_run_in_transaction(inside, retry=policy)
 
     def _judge(self, what: str) -> Callable[[Exception], Failure | None]:
         return lambda error: self._dialect.judge(error, self._named(what))
@@ -409,18 +411,18 @@ class AsyncSqlCalls(AsyncCalls[AsyncSqlEngine]):
     ) -> T:
         """Do the work on the caller's connection if it holds one, else on one of the pool, with retries."""
         await async_sweep()
-        began = monotonic()
+        began, deadline = monotonic(), policy.deadline
         joined = self._async_joined()
         # What only a failure needs is not made before there is one: most calls are short.
         try:
-            return await self._async_once(joined, work)
+            return await self._async_once(joined, work, deadline)
         except Exception as error:  # noqa: BLE001 - judged below
             failed = [error]
 
         async def attempt() -> T:
             if failed:
                 raise failed.pop()
-            return await self._async_once(joined, work)
+            return await self._async_once(joined, work, deadline and began + deadline - monotonic())
 
         # In a transaction one statement can't be repeated alone: the whole of it is what is begun anew.
         if joined is not None and joined.in_transaction:
@@ -428,20 +430,36 @@ class AsyncSqlCalls(AsyncCalls[AsyncSqlEngine]):
         judge = self._judge(what)
         return await async_persist(attempt, policy, judge, named=lambda: self._named(what), started=began)
 
-    async def _async_once(self, joined: AsyncHeld | None, work: Callable[[AsyncSqlConnection], AsyncOutcome[T]]) -> T:
+    async def _async_once(
+        self, joined: AsyncHeld | None, work: Callable[[AsyncSqlConnection], AsyncOutcome[T]], remaining: float | None
+    ) -> T:
         if joined is not None:
             joined.check()
             joined.uses += 1
             try:
-                return await work(joined.connection)
+                return await self._async_limited(joined.connection, work, remaining)
             finally:
                 await self._async_let_go(joined)
         pool = self._async_engines.get().pool
         connection = await pool.acquire()
         try:
-            return await work(connection)
+            return await self._async_limited(connection, work, remaining)
         finally:
             await pool.release(connection)
+
+    async def _async_limited(
+        self,
+        connection: AsyncSqlConnection,
+        work: Callable[[AsyncSqlConnection], AsyncOutcome[T]],
+        remaining: float | None,
+    ) -> T:
+        if remaining is None:
+            return await work(connection)
+        connection.limit(remaining)
+        try:
+            return await work(connection)
+        finally:
+            connection.limit(None)
 
     # Not a context manager, nor is `_async_open`: when an event loop ends it closes all generators at once, and those
     # of context managers within one that yields rows would be closed from two sides.

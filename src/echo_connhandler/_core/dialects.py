@@ -61,7 +61,6 @@ class Dialect:
         ignore_text: {table} {staging} {columns} {values}; inserts rows that break no unique constraint.
         fold_case: whether names of columns that differ in case are the same.
         judge: a driver's exception, the call -> what it means, or None where it is none of the driver's.
-        means_no_transaction: a driver's exception -> whether it only says that none is open.
         to_rows: record batch -> its rows as the driver takes them.
         to_batch: names, declared types, rows, schema or None -> record batch.
         type_probe: SQL, parameters, a name -> three statements: the first makes a view of that name, the second
@@ -91,7 +90,6 @@ class Dialect:
     ignore_text: str
     fold_case: bool
     judge: Callable[[Exception, str], Failure | None]
-    means_no_transaction: Callable[[Exception], bool]
     to_rows: Callable[[pa.RecordBatch], list[tuple[Any, ...]]]
     to_batch: Callable[[Sequence[str], Sequence[str], Sequence[tuple[Any, ...]], pa.Schema | None], pa.RecordBatch]
     type_probe: Callable[[str, Params, str], tuple[str, str, str] | None]
@@ -339,7 +337,6 @@ SQLITE = Dialect(
     ignore_text=("INSERT INTO {table} ({columns}) SELECT {values} FROM {staging} AS s WHERE 1 ON CONFLICT DO NOTHING"),
     fold_case=True,
     judge=_sqlite_judge,
-    means_no_transaction=lambda error: "no transaction is active" in str(error),
     to_rows=to_sqlite_rows,
     to_batch=columns_to_arrow,
     type_probe=_sqlite_probe,

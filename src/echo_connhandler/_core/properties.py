@@ -330,7 +330,7 @@ class SqlLiteConnProperties(ConnProperties):
             its threads and tasks, as long as the handler has an open connection.
         conn_timeout: seconds to wait for a free connection of the pool.
         query_timeout: seconds after which a statement is stopped; None never stops one.
-        busy_timeout: seconds that SQLite itself waits for another connection's lock before the retries begin.
+        busy_timeout: seconds that SQLite itself waits for another connection's lock before the retries begin; 0: not at all.
         journal_mode: "wal" (readers and a writer don't block each other), "delete" for file systems without shared
             memory (network shares), or None to leave the file as it is. Not used for `:memory:`.
         foreign_keys: whether foreign keys are enforced.
@@ -354,7 +354,9 @@ class SqlLiteConnProperties(ConnProperties):
         if not text or "\0" in text:
             raise ValueError("path must not be empty or contain NUL; use ':memory:' for a database in memory")
         object.__setattr__(self, "path", text)
-        _check_seconds(self, "conn_timeout", "query_timeout", "busy_timeout")
+        _check_seconds(self, "conn_timeout", "query_timeout")
+        if self.busy_timeout != 0:
+            _check_seconds(self, "busy_timeout")
         if self.journal_mode not in ("wal", "delete", None):
             raise ValueError(f"journal_mode must be 'wal', 'delete' or None, got {self.journal_mode!r}")
         if self.in_memory and self.read_only:

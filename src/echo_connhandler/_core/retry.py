@@ -25,6 +25,7 @@ __all__ = (
     "for_call",
     "judge_own",
     "parse_retry_after",
+    "single",
 )
 
 
@@ -123,6 +124,13 @@ def for_call(policy: Resilience, retry: Resilience | int | None) -> Resilience:
     if retry is True or not isinstance(retry, int):
         raise TypeError(f"retry must be a number of retries, False, or a Resilience, got {retry!r}")
     return dataclasses.replace(policy, max_retries=int(retry))
+
+
+def single(policy: Resilience, elapsed: float) -> Resilience:
+    """Return the policy of one step of a call that is begun anew as a whole: no retries, what is left of the time."""
+    if policy.deadline is None:
+        return NO_RETRIES
+    return dataclasses.replace(NO_RETRIES, deadline=max(policy.deadline - elapsed, 0.001))
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,9 @@ class SqlConnection(Protocol):
     def open(self, sql: str, params: tuple[Any, ...]) -> Cursor:
         """Execute a query whose rows are read in batches. Other statements may run before it is closed."""
 
+    def limit(self, seconds: float | None) -> None:
+        """Stop statements that still run when so many seconds have passed from now, raising `TimeoutExceededError`."""
+
     def cancel(self) -> None:
         """Stop the statement that runs now, also when none does."""
 
@@ -93,6 +96,8 @@ class AsyncSqlConnection(Protocol):
     async def run_many(self, sql: str, rows: Iterable[tuple[Any, ...]], *, adapted: bool = False) -> int: ...
 
     async def open(self, sql: str, params: tuple[Any, ...]) -> AsyncCursor: ...
+
+    def limit(self, seconds: float | None) -> None: ...
 
     async def ping(self) -> None: ...
 

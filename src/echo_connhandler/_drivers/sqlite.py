@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import threading
 import time
@@ -69,7 +70,9 @@ class SqliteConnection:
         self.dead = False
         self._props = props
         self._limit = props.query_timeout
-        self._ends = float("inf")
+        self._deadline = math.inf
+        self._ends = math.inf
+        self._watched = False
         # Closing a connection in the midst of a statement crashes the interpreter. Reentrant, for SQL functions
         # written in Python that query.
         self._in_use = threading.RLock()
@@ -83,7 +86,18 @@ class SqliteConnection:
         elif not props.in_memory:
             self.ping()  # reads the file: is it a database at all?
         if self._limit is not None:
+            self._watch()
+
+    def _watch(self) -> None:
+        if not self._watched:
             self.raw.set_progress_handler(self._over_time, _TICK)
+            self._watched = True
+
+    def limit(self, seconds: float | None) -> None:
+        """Stop statements that still run when so many seconds have passed from now."""
+        self._deadline = math.inf if seconds is None else time.monotonic() + seconds
+        if seconds is not None and not self.dead:
+            self._watch()
 
     def _set_journal_mode(self, mode: str) -> None:
         # Changing the mode needs the file for itself: don't when it is what it should be.
@@ -164,23 +178,25 @@ class SqliteConnection:
             with self._in_use:
                 if self.dead:
                     raise ConnectionFailedError("the connection was closed")
-                return work(*args) if self._limit is None else self._timed(work, *args)
+                if self._limit is None and self._deadline == math.inf:
+                    return work(*args)
+                return self._timed(work, *args)
         finally:
             if self.dead:  # closed meanwhile by another thread, which left it to this one
                 self.close()
 
     def _timed(self, work: Callable[[*Args], T], *args: *Args) -> T:
-        self._ends = time.monotonic() + (self._limit or 0)
+        longest = math.inf if self._limit is None else time.monotonic() + self._limit
+        self._ends = min(longest, self._deadline)
         try:
             return work(*args)
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT and self._over_time():
-                raise TimeoutExceededError(
-                    f"the statement was stopped after query_timeout={self._limit:g} s"
-                ) from error
+                why = "at the call's deadline" if self._deadline < longest else f"after query_timeout={self._limit:g} s"
+                raise TimeoutExceededError(f"the statement was stopped {why}") from error
             raise
         finally:
-            self._ends = float("inf")
+            self._ends = math.inf
 
     def _over_time(self) -> int:
         return time.monotonic() > self._ends

@@ -122,6 +122,10 @@ class ThreadedConnection:
         """Execute a query whose rows are read in batches."""
         return _ThreadedCursor(self, await self._do(partial(self._blocking.open, sql, params)))
 
+    def limit(self, seconds: float | None) -> None:
+        """Stop statements that still run when so many seconds have passed from now."""
+        self._blocking.limit(seconds)
+
     async def ping(self) -> None:
         """Raise if the connection is dead."""
         await self._do(self._blocking.ping)

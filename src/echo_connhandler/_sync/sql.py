@@ -12,7 +12,7 @@ from typing import Any, Self, TypeVar
 from .._concurrency import Outcome, Pool, monotonic, owner, releasing, shielded, sweep
 from .._core.dialects import Dialect
 from .._core.errors import ConnectionFailedError, HandlerClosedError, QueryError
-from .._core.retry import NO_RETRIES, Failure, Resilience, for_call
+from .._core.retry import NO_RETRIES, Failure, Resilience, for_call, single
 from .._core.sqltext import controls_transaction, native, split_script
 from .._core.sqlvalues import ColumnInfo, Params, Result, Row
 from .._core.statements import Statement, statement
@@ -381,11 +381,13 @@ class SqlCalls(Calls[SqlEngine]):
         self, what: str, work: Callable[[SqlConnection], Outcome[T]], retry: Resilience | int | None
     ) -> T:
         """Do the work in a transaction, or in a savepoint of the one that the caller is in."""
+        policy, began = for_call(self.resilience, retry), monotonic()
 
         def inside(_: Self) -> T:
-            return self._sync_with_connection(what, work, NO_RETRIES)
+            once = single(policy, monotonic() - began)
+            return self._sync_with_connection(what, work, once)
 
-        return self.run_in_transaction(inside, retry=retry)
+        return self.run_in_transaction(inside, retry=policy)
 
     def _judge(self, what: str) -> Callable[[Exception], Failure | None]:
         return lambda error: self._dialect.judge(error, self._named(what))
@@ -398,18 +400,18 @@ class SqlCalls(Calls[SqlEngine]):
     def _sync_with_connection(self, what: str, work: Callable[[SqlConnection], Outcome[T]], policy: Resilience) -> T:
         """Do the work on the caller's connection if it holds one, else on one of the pool, with retries."""
         sweep()
-        began = monotonic()
+        began, deadline = monotonic(), policy.deadline
         joined = self._sync_joined()
         # What only a failure needs is not made before there is one: most calls are short.
         try:
-            return self._sync_once(joined, work)
+            return self._sync_once(joined, work, deadline)
         except Exception as error:  # noqa: BLE001 - judged below
             failed = [error]
 
         def attempt() -> T:
             if failed:
                 raise failed.pop()
-            return self._sync_once(joined, work)
+            return self._sync_once(joined, work, deadline and began + deadline - monotonic())
 
         # In a transaction one statement can't be repeated alone: the whole of it is what is begun anew.
         if joined is not None and joined.in_transaction:
@@ -417,20 +419,36 @@ class SqlCalls(Calls[SqlEngine]):
         judge = self._judge(what)
         return persist(attempt, policy, judge, named=lambda: self._named(what), started=began)
 
-    def _sync_once(self, joined: Held | None, work: Callable[[SqlConnection], Outcome[T]]) -> T:
+    def _sync_once(
+        self, joined: Held | None, work: Callable[[SqlConnection], Outcome[T]], remaining: float | None
+    ) -> T:
         if joined is not None:
             joined.check()
             joined.uses += 1
             try:
-                return work(joined.connection)
+                return self._sync_limited(joined.connection, work, remaining)
             finally:
                 self._sync_let_go(joined)
         pool = self._sync_engines.get().pool
         connection = pool.acquire()
         try:
-            return work(connection)
+            return self._sync_limited(connection, work, remaining)
         finally:
             pool.release(connection)
+
+    def _sync_limited(
+        self,
+        connection: SqlConnection,
+        work: Callable[[SqlConnection], Outcome[T]],
+        remaining: float | None,
+    ) -> T:
+        if remaining is None:
+            return work(connection)
+        connection.limit(remaining)
+        try:
+            return work(connection)
+        finally:
+            connection.limit(None)
 
     # Not a context manager, nor is `_sync_open`: when an event loop ends it closes all generators at once, and those
     # of context managers within one that yields rows would be closed from two sides.
