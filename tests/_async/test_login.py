@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from echo_connhandler import HttpConnProperties, HttpHandler, HttpSession, LoginFlow
+from echo_connhandler import HttpConnProperties, HttpHandler, HttpSession, LoginFlow, Resilience
 from echo_connhandler.errors import AuthenticationError, ConnectionFailedError, UnexpectedStatusError
 from echo_connhandler.testing import no_waits
 from tests.concurrency import AsyncTasks
@@ -141,6 +141,14 @@ async def test_a_login_that_meets_trouble_is_tried_again(server: HttpServer) -> 
         async with make(server) as handler:
             assert await handler.async_get_json("data") == {"ok": True}
     assert len(waits) == 2
+
+
+async def test_a_login_is_repeated_whatever_methods_are_not(server: HttpServer) -> None:
+    Api(server)
+    server.script("/login", [Reply.drop(), Reply.json({"token": "planted-token-1"})])
+    with no_waits():
+        async with make(server, resilience=Resilience(retry_methods=())) as handler:
+            assert await handler.async_get_json("data") == {"ok": True}
 
 
 async def test_a_login_has_its_own_number_of_retries(server: HttpServer) -> None:

@@ -74,10 +74,9 @@ def test_a_post_not_to_be_repeated_is_made_once_or_its_outcome_is_unknown(
             handler.post("data", json={"n": 1})
         size = proxy.bytes_up - before[0] if direction == "up" else proxy.bytes_down - before[1]
         for n in range(size):
-            handler = make(proxy, resilience=policy)
-            with handler:
+            proxy.heal()
+            with make(proxy, resilience=policy) as handler:
                 seen = server.hits("/data")
-                proxy.heal()
                 proxy.cut(direction, after=n, how=HOWS[n % 2])  # type: ignore[arg-type]
                 with no_waits():
                     try:

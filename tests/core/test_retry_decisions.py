@@ -80,7 +80,7 @@ def test_one_attempt_and_up_to_max_retries_more(max_retries: int, attempts: int)
 )
 def test_retry_after_is_capped_and_must_be_in_reach(asked: float, attempts: int, delay: float | None) -> None:
     decision = decide(Resilience(), failure(Kind.TEMPORARY, asked), attempts=attempts, elapsed=0, jitter=1)
-    assert decision == (Stop() if delay is None else Again(delay, reconnect=False))
+    assert decision == (Stop() if delay is None else Again(delay))
 
 
 @pytest.mark.parametrize(

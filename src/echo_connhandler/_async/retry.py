@@ -27,7 +27,6 @@ async def async_persist(
     judge: Callable[[Exception], Failure | None],
     *,
     named: Callable[[], str],
-    reconnect: Callable[[], AsyncOutcome[None]] | None = None,
     started: float | None = None,
 ) -> T:
     """Return what `attempt` returns, trying again as `policy` has it.
@@ -37,7 +36,6 @@ async def async_persist(
         policy: how hard to try.
         judge: tells what an exception means; None for one that is not the server's doing, which is raised as it is.
         named: names the call in messages, without secrets.
-        reconnect: makes a new connection; called before a further attempt where the failure says so.
         started: when the call began, if before now.
     """
     # A first attempt that succeeds pays for nothing but this.
@@ -51,8 +49,6 @@ async def async_persist(
     async def again() -> T:
         if first:
             raise first.pop()
-        if course.reconnect and reconnect is not None:
-            await reconnect()
         return await attempt()
 
     retrying = AsyncRetrying(
@@ -89,11 +85,6 @@ class _Course:
         self._attempts = 0
         self._failure: Failure | None = None
         self._decision: Again | Stop = Stop()
-
-    @property
-    def reconnect(self) -> bool:
-        """Whether the next attempt needs a new connection."""
-        return isinstance(self._decision, Again) and self._decision.reconnect
 
     def goes_on(self, state: RetryCallState) -> bool:
         """Decide about the attempt that has just ended."""

@@ -146,7 +146,7 @@ class Judge:
                 if cls is TransferError and str(error).startswith("Server disconnected"):
                     cls, text = ConnectionFailedError, "connection lost"
                 repeatable = self._replayable and (self._repeatable or kind is not Kind.LOST)
-                return Failure(kind, self._error(cls, text, error), suspect=True, repeatable=repeatable)
+                return Failure(kind, self._error(cls, text, error), repeatable=repeatable)
         return None
 
     def _status(self, error: UnexpectedStatusError) -> Failure:

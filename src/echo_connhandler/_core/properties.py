@@ -330,7 +330,7 @@ class SqlLiteConnProperties(ConnProperties):
             its threads and tasks, as long as the handler has an open connection.
         conn_timeout: seconds to wait for a free connection of the pool.
         query_timeout: seconds after which a statement is stopped; None never stops one.
-        busy_timeout: seconds that SQLite itself waits for another connection's lock before the retries begin; 0: not at all.
+        busy_timeout: seconds that SQLite itself waits for another connection's lock, before retries begin; may be 0.
         journal_mode: "wal" (readers and a writer don't block each other), "delete" for file systems without shared
             memory (network shares), or None to leave the file as it is. Not used for `:memory:`.
         foreign_keys: whether foreign keys are enforced.

@@ -108,8 +108,8 @@ class Resilience:
         return self.retry_methods is None or method in self.retry_methods
 
     def for_connecting(self) -> Resilience:
-        """Return the policy under which connections are made: its own number of retries."""
-        return dataclasses.replace(self, max_retries=self.max_conn_retries)
+        """Return the policy under which connections are made: with its own number of retries, and always repeated."""
+        return dataclasses.replace(self, max_retries=self.max_conn_retries, retry_methods=None, idempotency_key=False)
 
 
 NO_RETRIES = Resilience(max_retries=0, max_conn_retries=0)
@@ -141,23 +141,20 @@ class Failure:
         kind: what is known about the attempt.
         error: the error that the caller gets if this was the last attempt.
         retry_after: seconds that the server asked to wait, or None.
-        suspect: the connection must not be used again.
         repeatable: the same call can be made again without doubling its effect, or the user accepts that it is.
     """
 
     kind: Kind
     error: EchoConnError
     retry_after: float | None = None
-    suspect: bool = False
     repeatable: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """Try again after `delay` seconds, on a new connection if `reconnect`."""
+    """Try again after `delay` seconds."""
 
     delay: float
-    reconnect: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +198,7 @@ def decide(policy: Resilience, failure: Failure, *, attempts: int, elapsed: floa
             return Stop()
     if policy.deadline is not None and elapsed + needed >= policy.deadline:
         return Stop()
-    return Again(delay, failure.suspect)
+    return Again(delay)
 
 
 def judge_own(error: EchoConnError) -> Failure:
