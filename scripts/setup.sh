@@ -1,5 +1,6 @@
 #!/bin/sh
-# Makes the virtual environment that the Makefile's targets run in: setup.sh FOLDER. Needs Python 3.11 or later.
+# Makes a virtual environment: setup.sh FOLDER. Needs Python 3.11 or later, the one that PYTHON names if it's set.
+# EXTRAS and GROUP say what it holds besides the library; as they come, all that the Makefile's targets need.
 set -eu
 folder=$1
 
@@ -25,4 +26,4 @@ if ! "$python" -m venv "$folder" 2>/dev/null; then
     "$python" -m venv "$folder"
 fi
 "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
-"$folder/bin/python" -m pip install --quiet --disable-pip-version-check --editable '.[all]' --group dev
+"$folder/bin/python" -m pip install --quiet --disable-pip-version-check --editable ".[${EXTRAS:-all}]" --group "${GROUP:-dev}"

@@ -13,6 +13,8 @@ from echo_connhandler.testing import no_waits
 from tests.servers.http import HttpServer, Reply, Request
 from tests.servers.proxy import Direction, TcpProxy
 
+pytestmark = pytest.mark.exhaustive
+
 HOWS = ("close", "reset")
 
 
