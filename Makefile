@@ -37,6 +37,7 @@ docs: $(READY) ## build the documentation
 	$(RUN) -m sphinx -W -n --keep-going -q -b html docs docs/_build/html
 
 bench: $(READY) ## compare with peers, side by side
+	$(RUN) -m benchmarks.imports
 	$(RUN) -m benchmarks.sqlite
 
 clean: ## remove what was made

@@ -8,7 +8,6 @@ import inspect
 import pickle
 import threading
 import warnings
-from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -21,6 +20,7 @@ import trio
 from echo_connhandler import HttpConnProperties, HttpHandler, Resilience, SqlLiteHandler
 from echo_connhandler.errors import ConnectionFailedError, HandlerClosedError
 from echo_connhandler.testing import no_waits
+from tests.cancellation import Steps
 from tests.servers.http import HttpServer, Reply
 from tests.servers.proxy import TcpProxy
 
@@ -260,30 +260,6 @@ def test_one_tls_context_serves_all_clients(server: HttpServer) -> None:
     with make(server) as one, make(server) as two:
         contexts = {id(h.connection._transport._pool._ssl_context) for h in (one, two)}  # type: ignore[attr-defined]
     assert len(contexts) == 1
-
-
-class Steps:
-    """Awaits a coroutine and calls `cancel` just before its nth suspension; counts them."""
-
-    def __init__(self, work: Awaitable[Any], nth: int, cancel: Callable[[], None]) -> None:
-        self._work, self._nth, self._cancel, self.count = work, nth, cancel, 0
-
-    def __await__(self) -> Any:
-        inner = self._work.__await__()
-        send: Callable[[], Any] = lambda: next(inner)  # noqa: E731
-        while True:
-            try:
-                yielded = send()
-            except StopIteration as end:
-                return end.value
-            self.count += 1
-            if self.count == self._nth:
-                self._cancel()
-            try:
-                value = yield yielded
-                send = lambda value=value: inner.send(value)  # type: ignore[misc]  # noqa: E731
-            except BaseException as error:
-                send = lambda error=error: inner.throw(error)  # type: ignore[misc]  # noqa: E731
 
 
 async def test_cancellation_at_every_await_point_leaves_the_handler_usable(server: HttpServer) -> None:

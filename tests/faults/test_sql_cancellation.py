@@ -17,36 +17,13 @@ import pytest
 
 from echo_connhandler import SqlLiteConnProperties, SqlLiteHandler
 from echo_connhandler._drivers import threaded
+from tests.cancellation import Steps
 
 ENDLESS = "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r) SELECT max(n) FROM r"
 
 
 def make(path: Path, **options: Any) -> SqlLiteHandler:
     return SqlLiteHandler(SqlLiteConnProperties(path=path / "test.db"), skip_connect=True, pool_size=1, **options)
-
-
-class Steps:
-    """Awaits a coroutine and calls `cancel` just before its nth suspension; counts them."""
-
-    def __init__(self, work: Awaitable[Any], nth: int, cancel: Callable[[], object]) -> None:
-        self._work, self._nth, self._cancel, self.count = work, nth, cancel, 0
-
-    def __await__(self) -> Any:
-        inner = self._work.__await__()
-        send: Callable[[], Any] = lambda: next(inner)  # noqa: E731
-        while True:
-            try:
-                yielded = send()
-            except StopIteration as end:
-                return end.value
-            self.count += 1
-            if self.count == self._nth:
-                self._cancel()
-            try:
-                value = yield yielded
-                send = lambda value=value: inner.send(value)  # type: ignore[misc]  # noqa: E731
-            except BaseException as error:
-                send = lambda error=error: inner.throw(error)  # type: ignore[misc]  # noqa: E731
 
 
 async def execute(handler: SqlLiteHandler) -> None:
