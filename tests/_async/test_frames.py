@@ -403,3 +403,12 @@ async def test_a_write_that_meets_a_reader_at_its_commit_is_done_once_as_a_whole
             assert len(await pairs(handler)) == 3
     finally:
         reader.close()
+
+
+@pytest.mark.parametrize("columns", [1, 7, 600])
+@pytest.mark.parametrize("rows", [1, 70, 71, 72, 142, 500, 501])
+async def test_every_row_is_written_once_however_many_an_insert_takes(columns: int, rows: int) -> None:
+    table = pa.table({f"c{c}": [r * columns + c for r in range(rows)] for c in range(columns)})
+    async with SqlLiteHandler(SqlLiteConnProperties(path=":memory:"), skip_connect=True) as handler:
+        assert await handler.async_write_frame(table, "t", mode="create", batch_rows=250) == rows
+        assert (await handler.async_read_to_arrow("SELECT * FROM t ORDER BY c0")).equals(table)

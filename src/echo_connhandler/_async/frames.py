@@ -265,7 +265,7 @@ class AsyncLoad:
         slices = iter_slices(reader, self._batch_rows)
         if mode == "upsert" or mode == "ignore":
             return await self._merge(mode, slices, names)
-        return await self._insert(self._dialect.insert_sql(self._table, self._schema, names), slices)
+        return await self._insert(self._table, self._schema, names, slices)
 
     async def _check_table(self, schema: pa.Schema) -> None:
         try:
@@ -284,7 +284,7 @@ class AsyncLoad:
         await self._do(dialect.staging_table_sql(staging, table, schema, names))
         # Dropped at the end: SQLite drops no table while a query on the same connection is being read.
         self._calls._async_afterwards(dialect.drop_table_sql(staging, dialect.staging_schema))  # noqa: SLF001
-        written = await self._insert(dialect.insert_sql(staging, dialect.staging_schema, names), slices)
+        written = await self._insert(staging, dialect.staging_schema, names, slices)
         if mode == "upsert":
             for statement in dialect.upsert_sql(staging, table, schema, names, keys):
                 await self._do(statement)
@@ -293,14 +293,19 @@ class AsyncLoad:
         await self._do(dialect.clear_table_sql(staging, dialect.staging_schema))
         return written
 
-    async def _insert(self, insert: str, slices: Iterable[pa.RecordBatch]) -> int:
+    async def _insert(self, table: str, schema: str | None, names: list[str], slices: Iterable[pa.RecordBatch]) -> int:
+        at_once = self._dialect.rows_at_once(len(names))
+        several = self._dialect.insert_sql(table, schema, names, at_once)
+        single = self._dialect.insert_sql(table, schema, names)
         done = 0
         seen: list[pa.RecordBatch] = []  # the keys
         for batch in slices:
             if self._keys:
                 seen.append(batch.select(list(self._keys)))
             try:
-                await self._insert_batch(insert, batch)
+                even = batch.num_rows // at_once * at_once
+                await self._insert_batch(several, batch.slice(0, even), at_once)
+                await self._insert_batch(single, batch.slice(even), 1)
             except ConstraintError:
                 self._check_unique(seen)
                 raise
@@ -311,10 +316,13 @@ class AsyncLoad:
             self._tell(done)
         return done
 
-    async def _insert_batch(self, insert: str, batch: pa.RecordBatch) -> None:
+    async def _insert_batch(self, insert: str, batch: pa.RecordBatch, at_once: int) -> None:
+        if not batch.num_rows:
+            return
+
         async def work(connection: AsyncSqlConnection) -> int:
             # Made into rows where they are written, which for tasks is another thread.
-            return await connection.run_many(insert, lazy_rows(self._dialect, batch), adapted=True)
+            return await connection.run_many(insert, lazy_rows(self._dialect, batch, at_once), adapted=True)
 
         await self._calls._async_with_connection("write_frame", work, NO_RETRIES)  # noqa: SLF001
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import chain
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from .extras import require
@@ -47,6 +47,13 @@ def length_of(frame: Any) -> int | None:
     return len(frame) if hasattr(frame, "__len__") else None
 
 
-def lazy_rows(dialect: Dialect, batch: pa.RecordBatch) -> Iterator[tuple[Any, ...]]:
-    """Return a batch's rows as the driver takes them; the work is done by whoever reads the first."""
-    return chain.from_iterable(map(dialect.to_rows, (batch,)))
+def lazy_rows(dialect: Dialect, batch: pa.RecordBatch, at_once: int = 1) -> Iterator[tuple[Any, ...]]:
+    """Yield a batch's rows as the driver takes them, the values of `at_once` rows in one tuple.
+
+    The work is done by whoever reads the first.
+    """
+    rows = chain.from_iterable(map(dialect.to_rows, (batch,)))
+    if at_once == 1:
+        return rows
+    values = chain.from_iterable(rows)
+    return iter(lambda: tuple(islice(values, at_once * batch.num_columns)), ())

@@ -60,6 +60,7 @@ class Dialect:
         missing_text: {table} {staging} {columns} {values} {matches} {key}; inserts rows whose keys are new.
         ignore_text: {table} {staging} {columns} {values}; inserts rows that break no unique constraint.
         fold_case: whether names of columns that differ in case are the same.
+        values_at_once: how many values an INSERT of several rows holds at most, where such a one is faster.
         judge: a driver's exception, the call -> what it means, or None where it is none of the driver's.
         to_rows: record batch -> its rows as the driver takes them.
         to_batch: names, declared types, rows, schema or None -> record batch.
@@ -89,6 +90,7 @@ class Dialect:
     missing_text: str
     ignore_text: str
     fold_case: bool
+    values_at_once: int = 1
     judge: Callable[[Exception, str], Failure | None]
     to_rows: Callable[[pa.RecordBatch], list[tuple[Any, ...]]]
     to_batch: Callable[[Sequence[str], Sequence[str], Sequence[tuple[Any, ...]], pa.Schema | None], pa.RecordBatch]
@@ -162,14 +164,20 @@ class Dialect:
         """Return the statement that deletes all rows."""
         return self.clear_text.format(table=self._table(table, schema))
 
-    def insert_sql(self, table: str, schema: str | None, columns: Sequence[str]) -> str:
-        """Return the statement that inserts a row of values for `columns`, in the driver's style."""
+    def rows_at_once(self, columns: int) -> int:
+        """Return how many rows of so many columns one INSERT takes."""
+        return max(1, self.values_at_once // columns)
+
+    def insert_sql(self, table: str, schema: str | None, columns: Sequence[str], rows: int = 1) -> str:
+        """Return the statement that inserts so many rows of values for `columns`, in the driver's style."""
         _check(columns)
-        marks = [{"numeric": f"${n}", "format": "%s"}.get(self.style, "?") for n in range(1, len(columns) + 1)]
+        count = len(columns) * rows
+        marks = [{"numeric": f"${n}", "format": "%s"}.get(self.style, "?") for n in range(1, count + 1)]
+        groups = [f"({', '.join(marks[n : n + len(columns)])})" for n in range(0, count, len(columns))]
         text = f"INSERT INTO {self._table(table, schema)} ({self._columns(columns)})"
         if self.style == "format":
             text = text.replace("%", "%%")
-        return f"{text} VALUES ({', '.join(marks)})"
+        return f"{text} VALUES {', '.join(groups)}"
 
     def staging_table_sql(self, name: str, table: str, schema: str | None, columns: Sequence[str]) -> str:
         """Return the statement that creates the session table `name`, empty, like `columns` of the target."""
@@ -336,6 +344,7 @@ SQLITE = Dialect(
     ),
     ignore_text=("INSERT INTO {table} ({columns}) SELECT {values} FROM {staging} AS s WHERE 1 ON CONFLICT DO NOTHING"),
     fold_case=True,
+    values_at_once=500,  # of 32,766; more gained nothing
     judge=_sqlite_judge,
     to_rows=to_sqlite_rows,
     to_batch=columns_to_arrow,

@@ -260,7 +260,7 @@ class Load:
         slices = iter_slices(reader, self._batch_rows)
         if mode == "upsert" or mode == "ignore":
             return self._merge(mode, slices, names)
-        return self._insert(self._dialect.insert_sql(self._table, self._schema, names), slices)
+        return self._insert(self._table, self._schema, names, slices)
 
     def _check_table(self, schema: pa.Schema) -> None:
         try:
@@ -279,7 +279,7 @@ class Load:
         self._do(dialect.staging_table_sql(staging, table, schema, names))
         # Dropped at the end: SQLite drops no table while a query on the same connection is being read.
         self._calls._sync_afterwards(dialect.drop_table_sql(staging, dialect.staging_schema))  # noqa: SLF001
-        written = self._insert(dialect.insert_sql(staging, dialect.staging_schema, names), slices)
+        written = self._insert(staging, dialect.staging_schema, names, slices)
         if mode == "upsert":
             for statement in dialect.upsert_sql(staging, table, schema, names, keys):
                 self._do(statement)
@@ -288,14 +288,19 @@ class Load:
         self._do(dialect.clear_table_sql(staging, dialect.staging_schema))
         return written
 
-    def _insert(self, insert: str, slices: Iterable[pa.RecordBatch]) -> int:
+    def _insert(self, table: str, schema: str | None, names: list[str], slices: Iterable[pa.RecordBatch]) -> int:
+        at_once = self._dialect.rows_at_once(len(names))
+        several = self._dialect.insert_sql(table, schema, names, at_once)
+        single = self._dialect.insert_sql(table, schema, names)
         done = 0
         seen: list[pa.RecordBatch] = []  # the keys
         for batch in slices:
             if self._keys:
                 seen.append(batch.select(list(self._keys)))
             try:
-                self._insert_batch(insert, batch)
+                even = batch.num_rows // at_once * at_once
+                self._insert_batch(several, batch.slice(0, even), at_once)
+                self._insert_batch(single, batch.slice(even), 1)
             except ConstraintError:
                 self._check_unique(seen)
                 raise
@@ -306,10 +311,13 @@ class Load:
             self._tell(done)
         return done
 
-    def _insert_batch(self, insert: str, batch: pa.RecordBatch) -> None:
+    def _insert_batch(self, insert: str, batch: pa.RecordBatch, at_once: int) -> None:
+        if not batch.num_rows:
+            return
+
         def work(connection: SqlConnection) -> int:
             # Made into rows where they are written, which for tasks is another thread.
-            return connection.run_many(insert, lazy_rows(self._dialect, batch), adapted=True)
+            return connection.run_many(insert, lazy_rows(self._dialect, batch, at_once), adapted=True)
 
         self._calls._sync_with_connection("write_frame", work, NO_RETRIES)  # noqa: SLF001
 
