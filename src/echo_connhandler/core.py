@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Self
 
 from ._concurrency import AsyncLocal, Local
@@ -13,7 +14,7 @@ __all__ = ("ConnHandler", "ConnProperties")
 _DEFAULT = Resilience()
 
 
-class ConnHandler:
+class ConnHandler(ABC):
     """Base of all handlers: what it takes, what it is made of, and how it travels.
 
     A concrete handler is a generated half for threads, a half for event loops, and this.
@@ -81,15 +82,17 @@ class ConnHandler:
         self._sync_engines: Local[Any] = Local(self._sync_new_engine)
         self._async_engines: AsyncLocal[Any] = AsyncLocal(self._async_new_engine)
 
+    @abstractmethod
     def _sync_new_engine(self) -> Any:
-        raise TypeError(f"{type(self).__name__} is a base: use a concrete handler")
+        """Make what serves a thread."""
 
+    @abstractmethod
     def _async_new_engine(self) -> Any:
-        raise TypeError(f"{type(self).__name__} is a base: use a concrete handler")
+        """Make what serves an event loop."""
 
+    @abstractmethod
     def connect(self) -> None:
         """Connect the half for threads."""
-        raise TypeError(f"{type(self).__name__} is a base: use a concrete handler")
 
     def with_resilience(self, resilience: Resilience) -> Self:
         """Return a new handler like this one with another retry policy."""

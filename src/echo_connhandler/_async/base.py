@@ -29,7 +29,7 @@ class AsyncEngine(ABC):
 E = TypeVar("E", bound=AsyncEngine)
 
 
-class AsyncCalls(Generic[E]):
+class AsyncCalls(ABC, Generic[E]):
     """One half of a handler."""
 
     props: ConnProperties
@@ -77,13 +77,13 @@ class AsyncCalls(Generic[E]):
             return False
         return True
 
+    @abstractmethod
     async def _async_establish(self, engine: E) -> None:
         """Connect and log in, with retries."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def _async_check(self, engine: E) -> None:
         """Ask the server for a sign of life, once; raise if there's none."""
-        raise NotImplementedError
 
     def _async_forget(self) -> None:
         """Forget what was learned by logging in; a handler that has such a thing overrides this."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as jsonlib
+from abc import abstractmethod
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -114,13 +115,13 @@ class AsyncHttpCalls(AsyncCalls[AsyncHttpEngine]):
     _redactor: Redactor
     _logins: Logins[HttpSession] | None
 
+    @abstractmethod
     def login_flow(self) -> LoginFlow:
         """Log in: a generator that yields requests, receives their responses and returns an `HttpSession`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def session_ended(self, response: httpx.Response) -> bool:
         """Tell whether a response means that the session is no longer valid."""
-        raise NotImplementedError
 
     def _async_new_engine(self) -> AsyncHttpEngine:
         return AsyncHttpEngine(self._settings, self._logins)

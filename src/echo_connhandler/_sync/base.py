@@ -30,7 +30,7 @@ class Engine(ABC):
 E = TypeVar("E", bound=Engine)
 
 
-class Calls(Generic[E]):
+class Calls(ABC, Generic[E]):
     """One half of a handler."""
 
     props: ConnProperties
@@ -78,13 +78,13 @@ class Calls(Generic[E]):
             return False
         return True
 
+    @abstractmethod
     def _sync_establish(self, engine: E) -> None:
         """Connect and log in, with retries."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _sync_check(self, engine: E) -> None:
         """Ask the server for a sign of life, once; raise if there's none."""
-        raise NotImplementedError
 
     def _sync_forget(self) -> None:
         """Forget what was learned by logging in; a handler that has such a thing overrides this."""

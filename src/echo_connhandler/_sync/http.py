@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json as jsonlib
+from abc import abstractmethod
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -115,13 +116,13 @@ class HttpCalls(Calls[HttpEngine]):
     _redactor: Redactor
     _logins: Logins[HttpSession] | None
 
+    @abstractmethod
     def login_flow(self) -> LoginFlow:
         """Log in: a generator that yields requests, receives their responses and returns an `HttpSession`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def session_ended(self, response: httpx.Response) -> bool:
         """Tell whether a response means that the session is no longer valid."""
-        raise NotImplementedError
 
     def _sync_new_engine(self) -> HttpEngine:
         return HttpEngine(self._settings, self._logins)
