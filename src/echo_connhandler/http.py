@@ -91,9 +91,10 @@ class HttpHandler(HttpCalls, AsyncHttpCalls, ConnHandler):
         """Return a new handler like this one with additional cookies."""
         return self._like(props=self.props.replace(cookies={**self.props.cookies, **cookies}))
 
-    def with_timeout(self, timeout: float) -> Self:
-        """Return a new handler like this one that waits for an answer for `timeout` seconds at most."""
-        return self._like(props=self.props.replace(request_timeout=timeout))
+    def with_timeout(self, timeout: float | Mapping[str, float | None] | httpx.Timeout) -> Self:
+        """Return a new handler like this one with another `request_timeout`: see `HttpConnProperties`."""
+        given = timeout.as_dict() if isinstance(timeout, httpx.Timeout) else timeout
+        return self._like(props=self.props.replace(request_timeout=given))
 
     def _like(self, **changes: Any) -> Self:
         twin = super()._like(**changes)

@@ -277,6 +277,10 @@ async def test_timeouts_of_handler_and_call(server: HttpServer) -> None:
         assert (await handler.async_get("delay/0.1", timeout=httpx.Timeout(5))).status_code == 200
         async with handler.with_timeout(5) as patient:
             assert (await patient.async_get("delay/0.1")).status_code == 200
+        for granular in ({"read": 5}, httpx.Timeout(5)):
+            async with handler.with_timeout(granular) as patient:
+                assert (await patient.async_get("delay/0.1")).status_code == 200
+                assert patient.async_connection.timeout.read == 5
         for wrong in (0, -1, "5", {"all": 1}):
             with pytest.raises(InvalidRequestError, match="timeout"):
                 await handler.async_get("echo", timeout=wrong)  # type: ignore[arg-type]

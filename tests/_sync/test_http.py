@@ -272,6 +272,10 @@ def test_timeouts_of_handler_and_call(server: HttpServer) -> None:
         assert (handler.get("delay/0.1", timeout=httpx.Timeout(5))).status_code == 200
         with handler.with_timeout(5) as patient:
             assert (patient.get("delay/0.1")).status_code == 200
+        for granular in ({"read": 5}, httpx.Timeout(5)):
+            with handler.with_timeout(granular) as patient:
+                assert (patient.get("delay/0.1")).status_code == 200
+                assert patient.connection.timeout.read == 5
         for wrong in (0, -1, "5", {"all": 1}):
             with pytest.raises(InvalidRequestError, match="timeout"):
                 handler.get("echo", timeout=wrong)  # type: ignore[arg-type]

@@ -26,6 +26,8 @@ from echo_connhandler import HttpConnProperties, SqlLiteConnProperties
         ({"conn_timeout": 0}, "conn_timeout must be a positive number of seconds"),
         ({"request_timeout": -1}, "request_timeout"),
         ({"request_timeout": float("inf")}, "request_timeout"),
+        ({"request_timeout": {"all": 1}}, "connect, read, write or pool, not"),
+        ({"request_timeout": {"read": 0}}, "request_timeout.'read'. must be a positive number of seconds"),
         ({"payload_kwargs_key": "body"}, "payload_kwargs_key"),
         ({"max_response_bytes": 0}, "max_response_bytes"),
         ({"headers": {"X": "a\r\nb"}}, "line breaks"),

@@ -127,7 +127,7 @@ class HttpBase:
         self._params = {k: str(v) for k, v in payload.items()} if key == "params" else {}
         self._payload = payload if key in ("json", "data") else {}
         self._payload_key = key
-        self.timeout = httpx.Timeout(props.request_timeout, connect=props.conn_timeout, pool=None).as_dict()
+        self.timeout = props.timeouts
 
     def resolve(self, endpoint: str) -> httpx.URL:
         """Return the URL of an endpoint: appended to the host, or the endpoint itself if it's a full URL.

@@ -220,11 +220,13 @@ def _parse(name: str, value: Any, hint: Any, source: str) -> Any:
 
 def _check_seconds(owner: ConnProperties, *names: str) -> None:
     for name in names:
-        value = getattr(owner, name)
-        if value is None:
-            continue
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-            raise ValueError(f"{name} must be a positive number of seconds, got {value!r}")
+        _check_number_of_seconds(name, getattr(owner, name))
+
+
+def _check_number_of_seconds(name: str, value: Any) -> None:
+    number = isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
+    if value is not None and not number:
+        raise ValueError(f"{name} must be a positive number of seconds, got {value!r}")
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -237,7 +239,8 @@ class HttpConnProperties(ConnProperties):
         password: goes with `user`.
         api_key: key for handlers that use one; not together with `user` and `password`.
         conn_timeout: seconds to establish a connection, or to wait for a free one.
-        request_timeout: seconds without a byte while an answer is awaited or read, or a request is written.
+        request_timeout: seconds without a byte while an answer is awaited or read, or a request is written; or a
+            mapping of `connect`, `read`, `write`, `pool` to seconds, where None waits without end.
         verify_ssl: True, False (any certificate is accepted), or the path of a file or folder of trusted CAs.
         headers: sent with every request to the host. What may be a credential, all but the likes of `accept` and
             `user-agent`, is sent nowhere else.
@@ -255,7 +258,7 @@ class HttpConnProperties(ConnProperties):
     password: str | None = _secret()
     api_key: str | None = _secret()
     conn_timeout: float = 30
-    request_timeout: float = 300
+    request_timeout: float | Mapping[str, float | None] = 300
     verify_ssl: bool | str | ssl.SSLContext = True
     headers: Mapping[str, str] = _secret_mapping()
     cookies: Mapping[str, str] = _secret_mapping()
@@ -284,7 +287,14 @@ class HttpConnProperties(ConnProperties):
             raise ValueError("give either api_key, or user and password, not both")
         if (self.user is None) != (self.password is None):
             raise ValueError(f"{'user' if self.user is None else 'password'} is missing: user and password go together")
-        _check_seconds(self, "conn_timeout", "request_timeout")
+        _check_seconds(self, "conn_timeout")
+        if isinstance(self.request_timeout, Mapping):
+            if unknown := set(self.request_timeout) - {"connect", "read", "write", "pool"}:
+                raise ValueError(f"request_timeout: a timeout is connect, read, write or pool, not {sorted(unknown)}")
+            for name, seconds in self.request_timeout.items():
+                _check_number_of_seconds(f"request_timeout[{name!r}]", seconds)
+        else:
+            _check_number_of_seconds("request_timeout", self.request_timeout)
         if self.payload_kwargs_key not in ("json", "data", "params", "headers"):
             raise ValueError(
                 f"payload_kwargs_key must be json, data, params or headers, got {self.payload_kwargs_key!r}"
@@ -299,6 +309,13 @@ class HttpConnProperties(ConnProperties):
         limit = self.max_response_bytes
         if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
             raise ValueError(f"max_response_bytes must be a positive number of bytes or None, got {limit!r}")
+
+    @property
+    def timeouts(self) -> dict[str, float | None]:
+        """The four timeouts of a request in seconds; None waits without end."""
+        given = self.request_timeout
+        named = given if isinstance(given, Mapping) else {"read": given, "write": given}
+        return {"connect": self.conn_timeout, "read": 300, "write": 300, "pool": None, **named}
 
     @classmethod
     def _url_values(cls, url: str) -> dict[str, str]:

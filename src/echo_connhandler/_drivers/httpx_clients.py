@@ -61,7 +61,7 @@ class ClientSettings:
         return {
             "headers": {**default_headers(), **props.headers},
             "cookies": self.jar,
-            "timeout": httpx.Timeout(props.request_timeout, connect=props.conn_timeout, pool=None),
+            "timeout": httpx.Timeout(**props.timeouts),
             "verify": _tls(props.verify_ssl),
             "limits": httpx.Limits(max_connections=self.size, max_keepalive_connections=self.size),
         }
