@@ -34,7 +34,7 @@ types: $(READY) ## check types
 	$(RUN) -m mypy
 
 docs: $(READY) ## build the documentation
-	$(RUN) -m sphinx -W -n --keep-going -q -b html docs docs/_build/html
+	$(RUN) -m sphinx -W -n -E --keep-going -q -b html docs docs/_build/html
 
 bench: $(READY) ## compare with peers, side by side
 	$(RUN) -m benchmarks.imports

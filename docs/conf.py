@@ -33,13 +33,14 @@ autodoc_preserve_defaults = True
 autodoc_class_signature = "separated"
 napoleon_numpy_docstring = False
 
-# Names of the standard library and of other packages: without their inventories there's nothing to link to. The last
-# are type variables.
+# Names of the standard library and of other packages: without their inventories there's nothing to link to. Then
+# type variables.
 nitpick_ignore_regex = [
     ("py:.*", r"(collections|contextlib|os|ssl|types|typing|pathlib)\..*"),
     ("py:.*", r"(httpx|pyarrow|pandas|polars|pa|pd|pl)\..*"),
     ("py:(class|exc|obj)", r"(Value|Type|Runtime|Timeout|Connection|Import)Error"),
     ("py:class", r"(.*\.)?T"),
+    ("py:class", r"float \| ~collections\.abc\.Mapping\[str"),  # Sphinx cuts a union's member at its comma
 ]
 
 # Where a name that signatures give by its private place is documented.
