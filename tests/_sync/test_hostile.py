@@ -45,6 +45,8 @@ MEANINGS: dict[str, type[EchoConnError]] = {
     "continue_then_nothing": TimeoutExceededError,
     "http_09": ConnectionFailedError,
 }
+pytestmark = pytest.mark.exhaustive
+
 HARMLESS = sorted(set(BEHAVIOURS) - set(MEANINGS) - {"gzip_bomb", "slow_drip"})
 
 
