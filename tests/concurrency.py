@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import anyio
 
-__all__ = ("AsyncTasks", "Tasks", "async_pause", "pause")
+__all__ = ("AsyncTasks", "Tasks", "async_pause", "lasting_threads", "pause")
 
 
 class AsyncTasks:
@@ -78,3 +78,8 @@ async def async_pause(seconds: float) -> None:
 def pause(seconds: float) -> None:
     """Let others go on for a moment."""
     threading.Event().wait(seconds)
+
+
+def lasting_threads() -> list[threading.Thread]:
+    """Return the threads that live, but for those that event loops keep idle for a while to use them again."""
+    return [t for t in threading.enumerate() if "AnyIO" not in t.name and "Trio thread" not in t.name]

@@ -19,6 +19,7 @@ from echo_connhandler._drivers.protocol import AsyncSqlConnection
 from echo_connhandler._drivers.registry import SqlSettings, async_open_connection, open_connection
 from echo_connhandler._drivers.threaded import ThreadedConnection, worker_hop
 from echo_connhandler.errors import ConnectionFailedError, ParameterError, TimeoutExceededError
+from tests.concurrency import lasting_threads
 
 
 @dataclass(frozen=True)
@@ -292,11 +293,11 @@ def test_close_comes_from_any_thread_and_waits_for_no_statement(service: Service
 
 
 async def test_nothing_is_left_of_connections_that_were_closed(connect: Any, service: Service) -> None:
-    before = [thread for thread in threading.enumerate() if "AnyIO" not in thread.name]
+    before = lasting_threads()
     for _ in range(5):
         async with connect() as connection:
             await connection.run("SELECT 1", ())
     gc.collect()
     with anyio.fail_after(5):
-        while len([thread for thread in threading.enumerate() if "AnyIO" not in thread.name]) > len(before):
+        while len(lasting_threads()) > len(before):
             await anyio.sleep(0.001)

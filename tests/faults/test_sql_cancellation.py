@@ -68,10 +68,6 @@ async def read(handler: SqlLiteHandler) -> None:
 CALLS = [execute, execute_many, script, fetch_all, transaction, write_frame, iterate, read]
 
 
-def threads() -> list[threading.Thread]:
-    return [t for t in threading.enumerate() if "AnyIO" not in t.name and "Trio" not in t.name]
-
-
 async def settle(condition: Callable[[], bool]) -> None:
     """Wait for threads that are ending."""
     with anyio.fail_after(5):
@@ -94,7 +90,7 @@ async def test_cancelled_at_any_await_point_it_is_all_or_nothing(
 ) -> None:
     async with make(tmp_path) as watch:
         await watch.async_execute("CREATE TABLE t (n)")
-        files, before = psutil.Process().num_fds(), len(threads())
+        files, before = psutil.Process().num_fds(), len(lasting_threads())
         effects = []
         for nth in range(1, 500):
             handler = make(tmp_path)
@@ -117,7 +113,7 @@ async def test_cancelled_at_any_await_point_it_is_all_or_nothing(
         assert effects[-1] == 3
         assert not scope.cancelled_caught
         gc.collect()
-        await settle(lambda: len(threads()) <= before)
+        await settle(lambda: len(lasting_threads()) <= before)
         await settle(lambda: psutil.Process().num_fds() <= files + 2)  # the -wal and -shm of a connection that ends
 
 
@@ -183,7 +179,7 @@ async def test_a_statement_that_does_not_stop_costs_its_connection_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(threaded, "GRACE", 0.05)
-    before = len(threads())
+    before = len(lasting_threads())
     go, entered = threading.Event(), threading.Event()
 
     def stubborn() -> int:
@@ -201,7 +197,7 @@ async def test_a_statement_that_does_not_stop_costs_its_connection_only(
         assert entered.is_set()
         assert await handler.async_execute("INSERT INTO t VALUES (1)") == 1
     go.set()
-    await settle(lambda: len(threads()) <= before)
+    await settle(lambda: len(lasting_threads()) <= before)
 
 
 def test_asyncios_own_cancellation_stops_a_statement(tmp_path: Path) -> None:
@@ -222,9 +218,9 @@ def test_asyncios_own_cancellation_stops_a_statement(tmp_path: Path) -> None:
                     await task
             assert await handler.async_fetch_value("SELECT count(*) FROM t") == 0
 
-    before = len(threads())
+    before = len(lasting_threads())
     asyncio.run(main())
-    wait_until(lambda: len(threads()) <= before)
+    wait_until(lambda: len(lasting_threads()) <= before)
 
 
 def test_one_handler_in_several_event_loops(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -244,10 +240,10 @@ def test_one_handler_in_several_event_loops(tmp_path: Path, caplog: pytest.LogCa
                 break
         return value
 
-    before, files = len(threads()), psutil.Process().num_fds()
+    before, files = len(lasting_threads()), psutil.Process().num_fds()
     for backend in ("asyncio", "trio", "asyncio", "asyncio"):
         assert anyio.run(main, backend=backend) == 1
-    wait_until(lambda: len(threads()) <= before and psutil.Process().num_fds() <= files)
+    wait_until(lambda: len(lasting_threads()) <= before and psutil.Process().num_fds() <= files)
     assert not handler._async_holds
     assert caplog.records == []
     assert handler.fetch_value("SELECT 1") == 1
