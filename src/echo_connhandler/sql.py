@@ -7,18 +7,20 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from ._async.frames import AsyncFrameCalls
-from ._async.sql import AsyncHeld
-from ._core.dialects import SQLITE, Dialect
+from ._async.sql_connections import AsyncHeld
+from ._concurrency import PoolStats
+from ._core.dialects import Dialect
 from ._core.errors import ConnectionFailedError
 from ._core.properties import ConnProperties, SqlLiteConnProperties
 from ._core.retry import Resilience
+from ._core.sqlite.dialect import SQLITE
 from ._core.sqlvalues import ColumnInfo
 from ._drivers.registry import SqlSettings
 from ._sync.frames import FrameCalls
-from ._sync.sql import Held
+from ._sync.sql_connections import Held
 from .core import ConnHandler
 
-__all__ = ("ColumnInfo", "SqlHandler", "SqlLiteConnProperties", "SqlLiteHandler")
+__all__ = ("ColumnInfo", "PoolStats", "SqlHandler", "SqlLiteConnProperties", "SqlLiteHandler")
 
 
 class SqlHandler(FrameCalls, AsyncFrameCalls, ConnHandler):

@@ -262,7 +262,7 @@ async def test_reading_takes_parameters() -> None:
     [
         ("SELECT * FROM missing", QueryError, "no such table"),
         ("SELEC 1", QueryError, "syntax error"),
-        ("SELECT 1 AS a, 2 AS a", QueryError, "several columns"),
+        ("SELECT 1 AS a, 2 AS a", QueryError, "columns of the same name"),
         ("SELECT 1 AS a UNION ALL SELECT 'x'", QueryError, "CAST"),
         ("BEGIN", QueryError, r"transaction\(\)"),
     ],

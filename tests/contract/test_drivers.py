@@ -16,7 +16,7 @@ import pytest
 
 from echo_connhandler import SqlLiteConnProperties
 from echo_connhandler._drivers.protocol import AsyncSqlConnection
-from echo_connhandler._drivers.registry import SqlSettings, async_open_connection, open_connection
+from echo_connhandler._drivers.registry import SqlSettings
 from echo_connhandler._drivers.threaded import ThreadedConnection, worker_hop
 from echo_connhandler.errors import ConnectionFailedError, ParameterError, TimeoutExceededError
 from tests.concurrency import lasting_threads
@@ -78,15 +78,15 @@ class Blocking:
 
 
 async def blocking(settings: SqlSettings) -> AsyncSqlConnection:
-    return Blocking(open_connection(settings))
+    return Blocking(settings.open_connection())
 
 
 async def in_a_thread(settings: SqlSettings) -> AsyncSqlConnection:
-    return ThreadedConnection(open_connection(settings), worker_hop())
+    return ThreadedConnection(settings.open_connection(), worker_hop())
 
 
 # On asyncio `async_open_connection` gives the native driver, on trio the blocking one in threads.
-OPEN = {"blocking": blocking, "threaded": in_a_thread, "registry": async_open_connection}
+OPEN = {"blocking": blocking, "threaded": in_a_thread, "registry": SqlSettings.async_open_connection}
 TASKS = ("threaded", "registry")  # those whose calls can be cancelled
 
 
@@ -259,7 +259,7 @@ def until_it_ends(action: Callable[[], object]) -> Any:
 
 
 def test_cancel_comes_from_any_thread(service: Service, tmp_path: Any) -> None:
-    connection = open_connection(service.settings(tmp_path))
+    connection = service.settings(tmp_path).open_connection()
     connection.cancel()  # with nothing to stop
     began = time.monotonic()
     with until_it_ends(connection.cancel), pytest.raises(service.error):
@@ -271,7 +271,7 @@ def test_cancel_comes_from_any_thread(service: Service, tmp_path: Any) -> None:
 
 
 def test_close_comes_from_any_thread_and_waits_for_no_statement(service: Service, tmp_path: Any) -> None:
-    connection = open_connection(service.settings(tmp_path))
+    connection = service.settings(tmp_path).open_connection()
     connection.run(service.create, ())
     errors: list[Exception] = []
     begun = threading.Event()

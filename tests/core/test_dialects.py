@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pytest
 
-from echo_connhandler._core.dialects import SQLITE
+from echo_connhandler._core.sqlite.dialect import SQLITE
 from echo_connhandler._core.errors import InvalidRequestError, ParameterError
 from echo_connhandler._core.sqlvalues import ColumnInfo
 
@@ -204,12 +204,12 @@ def test_write_statements_under_hostile_names(db: sqlite3.Connection, name: str)
     kinds = schema((name, pa.int64()), (value, pa.string()))
     db.execute(SQLITE.create_table_sql(name, "main", kinds, [name]))
     assert column_names(db, name) == [name, value]
-    insert = SQLITE.insert_sql(name, "main", [name, value])
+    insert = SQLITE.insert_sql(SQLITE.target(name, "main", [name, value]))
     db.executemany(insert, [(1, "old"), (2, "old")])
 
     stage = f"{name} staging"
     db.execute(SQLITE.staging_table_sql(stage, name, "main", [name, value]))
-    db.executemany(SQLITE.insert_sql(stage, SQLITE.staging_schema, [name, value]), [(2, "new"), (3, "new")])
+    db.executemany(SQLITE.insert_sql(SQLITE.staging(stage, [name, value])), [(2, "new"), (3, "new")])
     affected = [db.execute(sql).rowcount for sql in SQLITE.upsert_sql(stage, name, "main", [name, value], [name])]
     assert affected == [1, 1]
     assert rows(db, name) == [(1, "old"), (2, "new"), (3, "new")]
@@ -224,7 +224,7 @@ def test_write_statements_under_hostile_names(db: sqlite3.Connection, name: str)
 
 def staged(db: sqlite3.Connection, table: str, columns: list[str], values: list[tuple[Any, ...]]) -> None:
     db.execute(SQLITE.staging_table_sql("staging", table, None, columns))
-    db.executemany(SQLITE.insert_sql("staging", "temp", columns), values)
+    db.executemany(SQLITE.insert_sql(SQLITE.staging("staging", columns)), values)
 
 
 def test_keys_are_a_primary_key_and_not_null(db: sqlite3.Connection) -> None:
@@ -295,9 +295,9 @@ def test_moving_rows_is_fast_without_an_index(db: sqlite3.Connection) -> None:
 
 def test_placeholders_are_in_the_drivers_style() -> None:
     numeric = replace(SQLITE, family="postgres", style="numeric")
-    assert numeric.insert_sql("t", "s", ["a", "%"]) == 'INSERT INTO "s"."t" ("a", "%") VALUES ($1, $2)'
+    assert numeric.insert_sql(numeric.target("t", "s", ["a", "%"])) == 'INSERT INTO "s"."t" ("a", "%") VALUES ($1, $2)'
     percent = replace(SQLITE, family="mysql", style="format")
-    assert percent.insert_sql("t", None, ["a", "%"]) == "INSERT INTO `t` (`a`, `%%`) VALUES (%s, %s)"
+    assert percent.insert_sql(percent.target("t", None, ["a", "%"])) == "INSERT INTO `t` (`a`, `%%`) VALUES (%s, %s)"
 
 
 def test_frames_without_columns_or_keys_are_refused() -> None:
@@ -305,7 +305,7 @@ def test_frames_without_columns_or_keys_are_refused() -> None:
     with pytest.raises(InvalidRequestError, match="without columns"):
         SQLITE.create_table_sql("x", None, empty)
     with pytest.raises(InvalidRequestError, match="without columns"):
-        SQLITE.insert_sql("x", None, [])
+        SQLITE.insert_sql(SQLITE.target("x", None, []))
     with pytest.raises(InvalidRequestError, match="no key column 'k'"):
         SQLITE.create_table_sql("x", None, pa.schema([("a", pa.int8())]), ["k"])
     with pytest.raises(ParameterError):

@@ -20,10 +20,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echo_connhandler._core.dialects import SQLITE
+from echo_connhandler._core.sqlite.dialect import SQLITE
 from echo_connhandler._core.errors import InvalidRequestError, ParameterError, QueryError
-from echo_connhandler._core.sqlite_arrow import columns_to_arrow, sqlite_field_type
-from echo_connhandler._core.sqlite_values import adapt, adapt_row, to_sqlite_rows
+from echo_connhandler._core.sqlite.arrow import columns_to_arrow, sqlite_field_type
+from echo_connhandler._core.sqlite.values import adapt, adapt_row, to_sqlite_rows
 
 
 def naive(
@@ -158,7 +158,7 @@ def through(column: Any) -> tuple[Any, list[Any]]:
     batch = pa.record_batch([column], names=["c"])
     connection = sqlite3.connect(":memory:")
     connection.execute(SQLITE.create_table_sql("t", None, batch.schema))
-    connection.executemany(SQLITE.insert_sql("t", None, ["c"]), to_sqlite_rows(batch))
+    connection.executemany(SQLITE.insert_sql(SQLITE.target("t", None, ["c"])), to_sqlite_rows(batch))
     declared = connection.execute("SELECT type FROM pragma_table_info('t')").fetchone()
     rows = connection.execute("SELECT c FROM t ORDER BY rowid").fetchall()
     connection.close()

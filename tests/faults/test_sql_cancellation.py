@@ -18,6 +18,7 @@ import pytest
 from echo_connhandler import SqlLiteConnProperties, SqlLiteHandler
 from echo_connhandler._drivers import threaded
 from tests.cancellation import Steps
+from tests.concurrency import lasting_threads
 
 ENDLESS = "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r) SELECT max(n) FROM r"
 

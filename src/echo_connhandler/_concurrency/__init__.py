@@ -1,10 +1,11 @@
 """Hand-written pairs of one shape: each `AsyncX` or `async_x` has an `X` or `x` that generated code uses instead."""
 
+from .allowances import Allowances
 from .flights import Flight, Logins, async_join, join
 from .local import AsyncLocal, Local
 from .outcomes import AsyncOutcome, Outcome
-from .pools import AsyncLimiter, AsyncPool, Limiter, Pool, async_owner, owner
-from .streams import async_releasing, async_sweep, releasing, sweep
+from .pools import AsyncLimiter, AsyncPool, Limiter, Pool, PoolOptions, PoolStats, async_owner, owner
+from .streams import AsyncReads, Reads, async_releasing, async_sweep, releasing, sweep
 from .waits import (
     async_blocks,
     async_bounded,
@@ -21,16 +22,21 @@ from .waits import (
 )
 
 __all__ = (
+    "Allowances",
     "AsyncLimiter",
     "AsyncLocal",
     "AsyncOutcome",
     "AsyncPool",
+    "AsyncReads",
     "Flight",
     "Limiter",
     "Local",
     "Logins",
     "Outcome",
     "Pool",
+    "Reads",
+    "PoolOptions",
+    "PoolStats",
     "async_blocks",
     "async_bounded",
     "async_in_thread",

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import chain, islice
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from .extras import require
@@ -11,9 +10,7 @@ from .extras import require
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from .dialects import Dialect
-
-__all__ = ("combined", "joined", "lazy_rows", "length_of")
+__all__ = ("combined", "joined", "length_of")
 
 
 def combined(batches: Sequence[pa.RecordBatch]) -> pa.Table | None:
@@ -45,15 +42,3 @@ def length_of(frame: Any) -> int | None:
     if isinstance(rows, int):
         return rows
     return len(frame) if hasattr(frame, "__len__") else None
-
-
-def lazy_rows(dialect: Dialect, batch: pa.RecordBatch, at_once: int = 1) -> Iterator[tuple[Any, ...]]:
-    """Yield a batch's rows as the driver takes them, the values of `at_once` rows in one tuple.
-
-    The work is done by whoever reads the first.
-    """
-    rows = chain.from_iterable(map(dialect.to_rows, (batch,)))
-    if at_once == 1:
-        return rows
-    values = chain.from_iterable(rows)
-    return iter(lambda: tuple(islice(values, at_once * batch.num_columns)), ())

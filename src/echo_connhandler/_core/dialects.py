@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .errors import InvalidRequestError
-from .extras import require
-from .sqlite_arrow import columns_to_arrow
-from .sqlite_values import to_sqlite_rows
-from .sqltext import (
-    Family,
-    Style,
-    first_keyword,
-    is_transaction_control,
-    quote_identifier,
-    quote_table,
-    without_parameters,
-)
-from .sqlvalues import ColumnInfo, Params
+from .sqltext import Family, Style, is_transaction_control, quote_identifier, quote_table
+from .sqlvalues import ColumnInfo, Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,9 +16,49 @@ if TYPE_CHECKING:
 
     from .retry import Failure
 
-__all__ = ("SQLITE", "Dialect", "Query")
+__all__ = ("Dialect", "Query", "Receipt", "Receipts")
 
 Query = tuple[str, tuple[Any, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What is remembered of a transaction before its COMMIT is sent.
+
+    Attributes:
+        session: the server's number of the session that commits.
+        slot: names that session among all that ever were.
+        mark: names the transaction.
+        row: what the server answered to `Receipts.take`, None where it answered no row.
+    """
+
+    session: int
+    slot: str
+    mark: str
+    row: tuple[Any, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipts:
+    """How to find out whether a COMMIT whose answer was lost took effect.
+
+    Attributes:
+        prepare: statements executed once by a handler's connections, outside of transactions, before the first
+            receipt is taken.
+        take: executed in the transaction just before COMMIT.
+        wrote: tells from the receipt whether the transaction wrote anything; if not, nothing can be lost.
+        end_session: asks the server to end the session, so that it can't commit any more; it may be gone already.
+        alive: query of one value, 1 while that session lives, else 0.
+        status: query of one value, asked when the session is gone: "committed", "aborted", or NULL where the server
+            can't tell.
+    """
+
+    prepare: tuple[str, ...] = ()
+    take: Callable[[Receipt], Query]
+    wrote: Callable[[Receipt], bool]
+    end_session: Callable[[Receipt], Query]
+    alive: Callable[[Receipt], Query]
+    status: Callable[[Receipt], Query]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,13 +87,17 @@ class Dialect:
         update_text: {table} {staging} {pairs} {matches}; overwrites rows whose keys are staged.
         missing_text: {table} {staging} {columns} {values} {matches} {key}; inserts rows whose keys are new.
         ignore_text: {table} {staging} {columns} {values}; inserts rows that break no unique constraint.
+        conflict_text: {table} {staging} {columns} {values} {keys} {pairs}; the same as `update_text` and
+            `missing_text` in one statement that is safe beside others that write the same keys; it needs a unique
+            constraint on them. None where the database has no such statement.
+        unique: table, schema, keys -> query of one value, 1 where exactly those columns have a unique constraint.
         fold_case: whether names of columns that differ in case are the same.
-        values_at_once: how many values an INSERT of several rows holds at most, where such a one is faster.
         judge: a driver's exception, the call -> what it means, or None where it is none of the driver's.
-        to_rows: record batch -> its rows as the driver takes them.
-        to_batch: names, declared types, rows, schema or None -> record batch.
-        type_probe: SQL, parameters, a name -> three statements: the first makes a view of that name, the second
-            tells its columns' declared types in order, the third drops it; None where a query can't be probed.
+        receipts: how a lost COMMIT's outcome is found out; None where it can't be.
+        commits: statement -> whether the database commits at it, before and after; None where none does that.
+        move_text: {old} {new}; renames a table at once, or fails and changes nothing. Where tables can't be made within
+            a transaction it is how one that was filled gets its name.
+        swap_text: {table} {aside} {new}; renames `table` to `aside` and `new` to `table` at once.
     """
 
     family: Family
@@ -89,12 +121,14 @@ class Dialect:
     update_text: str
     missing_text: str
     ignore_text: str
+    conflict_text: str | None = None
+    unique: Callable[[str, str | None, Sequence[str]], Query] | None = None
     fold_case: bool
-    values_at_once: int = 1
     judge: Callable[[Exception, str], Failure | None]
-    to_rows: Callable[[pa.RecordBatch], list[tuple[Any, ...]]]
-    to_batch: Callable[[Sequence[str], Sequence[str], Sequence[tuple[Any, ...]], pa.Schema | None], pa.RecordBatch]
-    type_probe: Callable[[str, Params, str], tuple[str, str, str] | None]
+    receipts: Receipts | None = None
+    commits: Callable[[str], bool] | None = None
+    move_text: str | None = None
+    swap_text: str | None = None
 
     def begin(self, *, read_only: bool) -> str:
         """Return the statement that opens a transaction."""
@@ -164,17 +198,22 @@ class Dialect:
         """Return the statement that deletes all rows."""
         return self.clear_text.format(table=self._table(table, schema))
 
-    def rows_at_once(self, columns: int) -> int:
-        """Return how many rows of so many columns one INSERT takes."""
-        return max(1, self.values_at_once // columns)
-
-    def insert_sql(self, table: str, schema: str | None, columns: Sequence[str], rows: int = 1) -> str:
-        """Return the statement that inserts so many rows of values for `columns`, in the driver's style."""
+    def target(self, table: str, schema: str | None, columns: Sequence[str]) -> Target:
+        """Return where rows of a frame with those columns go."""
         _check(columns)
-        count = len(columns) * rows
+        return Target(self._table(table, schema), tuple(columns))
+
+    def staging(self, name: str, columns: Sequence[str]) -> Target:
+        """Return the same for the staging table of that name."""
+        return Target(self._staging(name), tuple(columns))
+
+    def insert_sql(self, target: Target, rows: int = 1) -> str:
+        """Return the statement that inserts so many rows of values, in the driver's style."""
+        width = len(target.columns)
+        count = width * rows
         marks = [{"numeric": f"${n}", "format": "%s"}.get(self.style, "?") for n in range(1, count + 1)]
-        groups = [f"({', '.join(marks[n : n + len(columns)])})" for n in range(0, count, len(columns))]
-        text = f"INSERT INTO {self._table(table, schema)} ({self._columns(columns)})"
+        groups = [f"({', '.join(marks[n : n + width])})" for n in range(0, count, width)]
+        text = f"INSERT INTO {target.table} ({self._columns(target.columns)})"
         if self.style == "format":
             text = text.replace("%", "%%")
         return f"{text} VALUES {', '.join(groups)}"
@@ -206,6 +245,22 @@ class Dialect:
             matches=self._matches(keys),
         )
         return [update, insert]
+
+    def conflict_sql(
+        self, staging: str, table: str, schema: str | None, columns: Sequence[str], keys: Sequence[str]
+    ) -> str | None:
+        """Return the statement that does the work of `upsert_sql` where `keys` are unique, None if there is none."""
+        pairs = ", ".join(f"{self.quote(name)} = excluded.{self.quote(name)}" for name in columns if name not in keys)
+        if self.conflict_text is None or not pairs:
+            return None
+        return self.conflict_text.format(
+            table=self._table(table, schema),
+            staging=self._staging(staging),
+            columns=self._columns(columns),
+            values=", ".join(f"s.{self.quote(column)}" for column in columns),
+            keys=self._columns(keys),
+            pairs=pairs,
+        )
 
     def insert_missing_sql(
         self, staging: str, table: str, schema: str | None, columns: Sequence[str], keys: Sequence[str] = ()
@@ -246,107 +301,3 @@ def _check(columns: Sequence[str], keys: Sequence[str] = ()) -> None:
     unknown = [key for key in keys if key not in columns]
     if unknown:
         raise InvalidRequestError(f"the frame has no key column {', '.join(map(repr, unknown))}")
-
-
-def _sqlite_tables(schema: str | None) -> Query:
-    catalogue = quote_table("sqlite_master", schema or "main", "sqlite")
-    internal = r"'sqlite\_%' ESCAPE '\'"
-    wanted = f"type IN ('table', 'view') AND name NOT LIKE {internal}"
-    return f"SELECT name FROM {catalogue} WHERE {wanted} ORDER BY name", ()
-
-
-def _sqlite_exists(table: str, schema: str | None) -> Query:
-    # With NULL as schema SQLite looks where it would look for the bare name: temp, main, attached.
-    return "SELECT EXISTS (SELECT 1 FROM pragma_table_xinfo(?, ?))", (table, schema)
-
-
-def _sqlite_describe(table: str, schema: str | None) -> Query:
-    columns = 'name, type, "notnull", dflt_value, pk'
-    return f"SELECT {columns} FROM pragma_table_xinfo(?, ?) WHERE hidden <> 1 ORDER BY cid", (table, schema)
-
-
-def _sqlite_column(row: Sequence[Any]) -> ColumnInfo:
-    name, declared, not_null, default, primary_key = row
-    return ColumnInfo(name=name, type=declared, nullable=not not_null, default=default, primary_key=primary_key)
-
-
-def _sqlite_judge(error: Exception, call: str) -> Failure | None:
-    from .sqlite_errors import judge_sqlite  # it needs sqlite3, other dialects don't
-
-    return judge_sqlite(error, call)
-
-
-def _sqlite_type(kind: pa.DataType) -> str | None:
-    pa = require("pyarrow", extra="arrow", purpose="writing frames")
-    types = pa.types
-    if types.is_dictionary(kind) or types.is_run_end_encoded(kind):
-        return _sqlite_type(kind.value_type)  # type: ignore[attr-defined]
-    if isinstance(kind, pa.BaseExtensionType):
-        return {"arrow.uuid": "TEXT", "arrow.json": "TEXT"}.get(kind.extension_name)
-    if types.is_decimal(kind):
-        # The word TEXT gives the column TEXT affinity, so that digits stay exact.
-        return f"DECIMAL_TEXT({kind.precision},{kind.scale})"  # type: ignore[attr-defined]
-    if types.is_timestamp(kind):
-        return "TIMESTAMPTZ" if kind.tz else "TIMESTAMP"  # type: ignore[attr-defined]
-    for holds, declared in (
-        ("is_integer", "INTEGER"),
-        ("is_boolean", "BOOLEAN"),
-        ("is_floating", "REAL"),
-        ("is_string", "TEXT"),
-        ("is_large_string", "TEXT"),
-        ("is_string_view", "TEXT"),
-        ("is_binary", "BLOB"),
-        ("is_large_binary", "BLOB"),
-        ("is_binary_view", "BLOB"),
-        ("is_fixed_size_binary", "BLOB"),
-        ("is_date", "DATE"),
-        ("is_time", "TIME"),
-        ("is_null", "TEXT"),
-    ):
-        if getattr(types, holds)(kind):
-            return declared
-    return None
-
-
-def _sqlite_probe(sql: str, params: Params, name: str) -> tuple[str, str, str] | None:
-    """A view tells the declared types of a query's columns; a view has no parameters, and NULL changes no type."""
-    if first_keyword(sql, "sqlite") not in ("SELECT", "WITH", "VALUES"):
-        return None
-    if params is not None and not isinstance(params, Mapping):
-        return None
-    quoted = quote_identifier(name, "sqlite")
-    text = without_parameters(sql.strip().rstrip(";"), "sqlite")
-    return (
-        f"CREATE TEMP VIEW {quoted} AS {text}",
-        f"SELECT type FROM pragma_table_info('{name}') ORDER BY cid",
-        f"DROP VIEW temp.{quoted}",
-    )
-
-
-# UPDATE ... FROM needs SQLite 3.33. An outer join, because for it SQLite builds an index where the target has
-# none on the keys; a subquery would read the whole target for each row.
-SQLITE = Dialect(
-    family="sqlite",
-    style="qmark",
-    begin_write="BEGIN IMMEDIATE",
-    begin_read="BEGIN",
-    tables=_sqlite_tables,
-    exists=_sqlite_exists,
-    describe=_sqlite_describe,
-    column_info=_sqlite_column,
-    types=_sqlite_type,
-    staging_text="CREATE TEMP TABLE {staging} AS SELECT {columns} FROM {table} AS t WHERE 0",
-    staging_schema="temp",
-    update_text="UPDATE {table} AS t SET {pairs} FROM {staging} AS s WHERE {matches}",
-    missing_text=(
-        "INSERT INTO {table} ({columns}) SELECT {values} FROM {staging} AS s "
-        "LEFT JOIN {table} AS t ON {matches} WHERE t.{key} IS NULL"
-    ),
-    ignore_text=("INSERT INTO {table} ({columns}) SELECT {values} FROM {staging} AS s WHERE 1 ON CONFLICT DO NOTHING"),
-    fold_case=True,
-    values_at_once=500,  # of 32,766; more gained nothing
-    judge=_sqlite_judge,
-    to_rows=to_sqlite_rows,
-    to_batch=columns_to_arrow,
-    type_probe=_sqlite_probe,
-)

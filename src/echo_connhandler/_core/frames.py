@@ -1,6 +1,6 @@
 """Frames on their way to and from a database, with Arrow in the middle: what can be written, what is read.
 
-What the values of one database look like lives in that database's own file, such as `sqlite_values`.
+What the values of one database look like lives in that database's own file, such as `sqlite.values`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ __all__ = (
     "arrow_reader",
     "check_columns",
     "check_keys",
+    "check_write",
     "find_duplicate_key",
     "is_rereadable",
     "iter_slices",
@@ -166,6 +167,24 @@ def check_keys(keys: Sequence[str], frame_columns: Sequence[str]) -> None:
     unknown = [key for key in keys if key not in frame_columns]
     if unknown:
         raise InvalidRequestError(f"the frame has no key column {_listed(unknown)}; it has {_listed(frame_columns)}")
+
+
+MODES = ("create", "append", "replace", "truncate", "upsert", "ignore")
+
+
+def check_write(mode: str, keys: Sequence[str], batch_rows: int) -> tuple[str, ...]:
+    """Return the keys, or raise where these arguments of `write_frame` don't go together."""
+    if mode not in MODES:
+        raise ValueError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
+    if batch_rows < 1:
+        raise ValueError(f"batch_rows must be at least 1, got {batch_rows}")
+    if isinstance(keys, str):
+        raise TypeError(f"keys must be a sequence of column names: ({keys!r},)")
+    if mode in ("upsert", "ignore") and not keys:
+        raise InvalidRequestError(f"mode={mode!r} needs keys=: the columns that tell a row from others")
+    if keys and mode in ("append", "truncate"):
+        raise InvalidRequestError(f"mode={mode!r} does not use keys=: leave them out, or use mode='upsert'")
+    return tuple(keys)
 
 
 def find_duplicate_key(table: Table, keys: Sequence[str]) -> dict[str, Any] | None:

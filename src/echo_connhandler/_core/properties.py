@@ -24,7 +24,7 @@ PROFILES_VARIABLE = "ECHO_CONNHANDLER_PROFILES"
 PROFILES_FILE = "echo-connhandler.toml"
 
 
-def _secret(default: Any = None) -> Any:
+def secret(default: Any = None) -> Any:
     return field(default=default, repr=False, metadata={"secret": True})
 
 
@@ -218,7 +218,7 @@ def _parse(name: str, value: Any, hint: Any, source: str) -> Any:
     raise ValueError(f"{name} in {source} can't be read as {' or '.join(names)}")
 
 
-def _check_seconds(owner: ConnProperties, *names: str) -> None:
+def check_seconds(owner: ConnProperties, *names: str) -> None:
     for name in names:
         _check_number_of_seconds(name, getattr(owner, name))
 
@@ -255,8 +255,8 @@ class HttpConnProperties(ConnProperties):
 
     host: str
     user: str | None = None
-    password: str | None = _secret()
-    api_key: str | None = _secret()
+    password: str | None = secret()
+    api_key: str | None = secret()
     conn_timeout: float = 30
     request_timeout: float | Mapping[str, float | None] = 300
     verify_ssl: bool | str | ssl.SSLContext = True
@@ -287,7 +287,7 @@ class HttpConnProperties(ConnProperties):
             raise ValueError("give either api_key, or user and password, not both")
         if (self.user is None) != (self.password is None):
             raise ValueError(f"{'user' if self.user is None else 'password'} is missing: user and password go together")
-        _check_seconds(self, "conn_timeout")
+        check_seconds(self, "conn_timeout")
         if isinstance(self.request_timeout, Mapping):
             if unknown := set(self.request_timeout) - {"connect", "read", "write", "pool"}:
                 raise ValueError(f"request_timeout: a timeout is connect, read, write or pool, not {sorted(unknown)}")
@@ -355,6 +355,8 @@ class SqlLiteConnProperties(ConnProperties):
     """
 
     url_schemes: ClassVar[tuple[str, ...]] = ("sqlite",)
+    idle_check: ClassVar[None] = None  # no server that could go away
+    max_age: ClassVar[None] = None
 
     path: str | os.PathLike[str]
     conn_timeout: float = 30
@@ -371,9 +373,9 @@ class SqlLiteConnProperties(ConnProperties):
         if not text or "\0" in text:
             raise ValueError("path must not be empty or contain NUL; use ':memory:' for a database in memory")
         object.__setattr__(self, "path", text)
-        _check_seconds(self, "conn_timeout", "query_timeout")
+        check_seconds(self, "conn_timeout", "query_timeout")
         if self.busy_timeout != 0:
-            _check_seconds(self, "busy_timeout")
+            check_seconds(self, "busy_timeout")
         if self.journal_mode not in ("wal", "delete", None):
             raise ValueError(f"journal_mode must be 'wal', 'delete' or None, got {self.journal_mode!r}")
         if self.in_memory and self.read_only:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from .errors import ParameterError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from .sqlvalues import Params
 
@@ -30,11 +30,13 @@ __all__ = (
     "native",
     "quote_identifier",
     "quote_table",
+    "replace_parameters",
     "split_script",
+    "without_parameters",
 )
 
 Family: TypeAlias = Literal["postgres", "mysql", "sqlite", "tsql"]
-Style: TypeAlias = Literal["numeric", "qmark", "format", "named", "null"]
+Style: TypeAlias = Literal["numeric", "qmark", "format", "named"]
 
 # What opens but never closes reaches to the end: the server refuses such text, and no parameter is in it.
 _STRING = r"'(?:[^']++|'')*+'?"
@@ -161,9 +163,7 @@ def compile_sql(sql: str, family: Family, style: Style) -> CompiledSql:
         start = match.end()
         number = numbers.setdefault(name, len(numbers) + 1)
         names.append(name)
-        pieces.append(
-            {"numeric": f"${number}", "qmark": "?", "format": "%s", "named": f":{name}", "null": "NULL"}[style]
-        )
+        pieces.append({"numeric": f"${number}", "qmark": "?", "format": "%s", "named": f":{name}"}[style])
     if not names:
         return CompiledSql(sql, ())
     if foreign:
@@ -174,9 +174,26 @@ def compile_sql(sql: str, family: Family, style: Style) -> CompiledSql:
     return CompiledSql("".join(pieces), tuple(numbers) if style == "numeric" else tuple(names))
 
 
+def replace_parameters(sql: str, family: Family, replacement: Callable[[str], str]) -> str:
+    """Return the text with each of the driver's own placeholders replaced by what `replacement` gives for it."""
+    pieces: list[str] = []
+    start = 0
+    for match in _lexemes(sql, _PARAMETERS[family]):
+        if match["foreign"]:
+            pieces += (sql[start : match.start()], replacement(match["foreign"]))
+            start = match.end()
+    return "".join(pieces) + sql[start:]
+
+
 def without_parameters(sql: str, family: Family) -> str:
-    """Return the text with NULL in the place of each `:name`."""
-    return compile_sql(sql, family, "null").text
+    """Return the text with NULL in the place of each `:name` and of each of the driver's own placeholders."""
+    pieces: list[str] = []
+    start = 0
+    for match in _lexemes(sql, _PARAMETERS[family]):
+        if match["name"] or match["foreign"]:
+            pieces += (sql[start : match.start()], "NULL")
+            start = match.end()
+    return "".join(pieces) + sql[start:]
 
 
 def bind(compiled: CompiledSql, params: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-__all__ = ("ColumnInfo", "Params", "Result", "Row", "WriteMode")
+__all__ = ("ColumnInfo", "Params", "Result", "Row", "Target", "WriteMode")
 
 Row: TypeAlias = dict[str, Any]
 Params: TypeAlias = Mapping[str, Any] | Sequence[Any] | None
@@ -38,3 +38,16 @@ class ColumnInfo:
     nullable: bool
     default: str | None
     primary_key: int
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where rows of a frame go.
+
+    Attributes:
+        table: the table's name, its schema before it, quoted.
+        columns: the names of the columns, not quoted, in the frame's order.
+    """
+
+    table: str
+    columns: tuple[str, ...]

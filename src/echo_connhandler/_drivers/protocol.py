@@ -6,9 +6,11 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from .._core.sqlvalues import Result
+    import pyarrow as pa
 
-__all__ = ("AsyncCursor", "AsyncSqlConnection", "Cursor", "SqlConnection")
+    from .._core.sqlvalues import Result, Target
+
+__all__ = ("AsyncBatches", "AsyncCursor", "AsyncSqlConnection", "Batches", "Cursor", "SqlConnection")
 
 
 class Cursor(Protocol):
@@ -24,11 +26,26 @@ class Cursor(Protocol):
         """End the query."""
 
 
+class Batches(Protocol):
+    """An open result that is read as Arrow record batches, without ever holding more than a batch or two."""
+
+    def fetch(self) -> pa.RecordBatch | None:
+        """Return the next batch; None at the end. An empty result is one batch without rows.
+
+        A column that can't hold a batch's values exactly comes as one that can: batches may differ in types.
+        """
+
+    def close(self) -> None:
+        """End the query."""
+
+
 class SqlConnection(Protocol):
     """One connection of a blocking library. Statements are in the library's own parameter style.
 
     One thread at a time uses it; `cancel` and `close` may come from any. After `close` calls raise
-    `ConnectionFailedError`.
+    `ConnectionFailedError`. Every statement outside of a transaction commits by itself. Values given and taken are
+    those of the documented type table, never the library's own types. Exceptions are the library's own, which the
+    dialect's `judge` understands, or ours.
     """
 
     @property
@@ -36,8 +53,12 @@ class SqlConnection(Protocol):
         """The library's own connection."""
 
     @property
+    def session(self) -> int:
+        """The server's number of this session, 0 where there's no server."""
+
+    @property
     def dead(self) -> bool:
-        """Whether the connection was lost, closed or given up and must not be used again."""
+        """Whether the connection was lost, closed or given up and must not be used again; no I/O that waits."""
 
     @property
     def in_transaction(self) -> bool:
@@ -55,6 +76,16 @@ class SqlConnection(Protocol):
     def open(self, sql: str, params: tuple[Any, ...]) -> Cursor:
         """Execute a query whose rows are read in batches. Other statements may run before it is closed."""
 
+    def open_batches(self, sql: str, params: tuple[Any, ...], rows: int, *, settled: bool) -> Batches:
+        """Execute a query whose result is read as record batches of at most `rows` rows, types as documented.
+
+        Other statements may run before it is closed. With `settled` all batches have the schema of the first, and a
+        value that doesn't fit raises `QueryError`. Columns of the same name raise `QueryError`.
+        """
+
+    def load(self, target: Target, batch: pa.RecordBatch) -> int:
+        """Insert a record batch by the fastest way there is and return the rows; called within a transaction."""
+
     def limit(self, seconds: float | None) -> None:
         """Stop statements that still run when so many seconds have passed from now, raising `TimeoutExceededError`."""
 
@@ -62,7 +93,7 @@ class SqlConnection(Protocol):
         """Stop the statement that runs now, also when none does."""
 
     def ping(self) -> None:
-        """Raise if the connection is dead."""
+        """Ask the server for a sign of life; raise if there's none."""
 
     def close(self) -> None:
         """Close the connection, at the end of the statement that runs; what it had not committed is undone."""
@@ -79,11 +110,22 @@ class AsyncCursor(Protocol):
     async def aclose(self) -> None: ...
 
 
+class AsyncBatches(Protocol):
+    """The twin of `Batches`."""
+
+    async def fetch(self) -> pa.RecordBatch | None: ...
+
+    async def aclose(self) -> None: ...
+
+
 class AsyncSqlConnection(Protocol):
     """The twin of `SqlConnection`. Cancelling a call stops its statement and leaves the connection usable or dead."""
 
     @property
     def raw(self) -> Any: ...
+
+    @property
+    def session(self) -> int: ...
 
     @property
     def dead(self) -> bool: ...
@@ -96,6 +138,10 @@ class AsyncSqlConnection(Protocol):
     async def run_many(self, sql: str, rows: Iterable[tuple[Any, ...]], *, adapted: bool = False) -> int: ...
 
     async def open(self, sql: str, params: tuple[Any, ...]) -> AsyncCursor: ...
+
+    async def open_batches(self, sql: str, params: tuple[Any, ...], rows: int, *, settled: bool) -> AsyncBatches: ...
+
+    async def load(self, target: Target, batch: pa.RecordBatch) -> int: ...
 
     def limit(self, seconds: float | None) -> None: ...
 

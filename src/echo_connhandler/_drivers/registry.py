@@ -15,7 +15,7 @@ from .threaded import ThreadedConnection, worker_hop
 if TYPE_CHECKING:
     from .protocol import AsyncSqlConnection, SqlConnection
 
-__all__ = ("SqlSettings", "async_open_connection", "open_connection")
+__all__ = ("SqlSettings",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,21 @@ class SqlSettings:
     label: str
     target: str
 
+    async def async_open_connection(self) -> AsyncSqlConnection:
+        """Open a connection for tasks: by the native library on asyncio, by the blocking one in threads on trio."""
+        pair = _PAIRS[self.driver]
+        on_asyncio = hasattr(current_token().native_token, "call_soon_threadsafe")
+        if on_asyncio and pair.native is not None:
+            native: AsyncSqlConnection = await _load(self, pair.native).connect(self)
+            return native
+        # Not to be abandoned when cancelled: nobody would close the connection that comes after.
+        return ThreadedConnection(await to_thread.run_sync(self.open_connection), worker_hop())
+
+    def open_connection(self) -> SqlConnection:
+        """Open a connection for a thread."""
+        connection: SqlConnection = _load(self, _PAIRS[self.driver].blocking).connect(self)
+        return connection
+
 
 @dataclass(frozen=True, slots=True)
 class _Pair:
@@ -44,7 +59,11 @@ class _Pair:
     extra: str | None
 
 
-_PAIRS = {"sqlite": _Pair("sqlite", "aiosqlite_asyncio", None)}
+_PAIRS = {
+    "sqlite": _Pair("sqlite", "aiosqlite_asyncio", None),
+    "postgres": _Pair("postgres_psycopg", "postgres_asyncpg", "postgres"),
+    "mysql": _Pair("mysql_pymysql", "mysql_aiomysql", "mysql"),
+}
 
 
 def _load(settings: SqlSettings, module: str) -> Any:
@@ -56,21 +75,3 @@ def _load(settings: SqlSettings, module: str) -> Any:
             raise
         install = f'pip install "echo-connhandler[{pair.extra}]"'
         raise MissingExtraError(f"{settings.driver} needs {error.name}, which is not installed: {install}") from error
-
-
-async def async_open_connection(settings: SqlSettings) -> AsyncSqlConnection:
-    """Open a connection for tasks: by the native library on asyncio, by the blocking one in threads on trio."""
-    pair = _PAIRS[settings.driver]
-    on_asyncio = hasattr(current_token().native_token, "call_soon_threadsafe")
-    if on_asyncio and pair.native is not None:
-        native: AsyncSqlConnection = await _load(settings, pair.native).connect(settings)
-        return native
-    # Not to be abandoned when cancelled: nobody would close the connection that comes after.
-    blocking = await to_thread.run_sync(open_connection, settings)
-    return ThreadedConnection(blocking, worker_hop())
-
-
-def open_connection(settings: SqlSettings) -> SqlConnection:
-    """Open a connection for a thread."""
-    connection: SqlConnection = _load(settings, _PAIRS[settings.driver].blocking).connect(settings)
-    return connection

@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
 from .._core.errors import ConnectionFailedError, TimeoutExceededError
-from .._core.sqlite_values import adapt_row
-from .._core.sqlvalues import Result
+from .._core.sqlite.values import adapt_row
+from .._core.sqlvalues import Result, Target
 from .._core.statements import statement
+from .sqlite_frames import SqliteBatches, insert_rows
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from .._core.properties import SqlLiteConnProperties
     from .registry import SqlSettings
 
@@ -64,6 +67,8 @@ def open_arguments(settings: SqlSettings) -> tuple[str, dict[str, Any]]:
 
 class SqliteConnection:
     """One sqlite3 connection. One thread at a time uses it; `cancel` and `close` may come from any."""
+
+    session = 0
 
     def __init__(self, raw: sqlite3.Connection, props: SqlLiteConnProperties) -> None:
         self.raw = raw
@@ -154,6 +159,14 @@ class SqliteConnection:
     def open(self, sql: str, params: tuple[Any, ...]) -> _SqliteCursor:
         """Execute a query whose rows are read in batches."""
         return _SqliteCursor(self, self._use(self.raw.execute, sql, adapt_row(params)))
+
+    def open_batches(self, sql: str, params: tuple[Any, ...], rows: int, *, settled: bool) -> SqliteBatches:
+        """Execute a query whose result is read as record batches of at most `rows` rows."""
+        return SqliteBatches(self, sql, params, rows, settled=settled)
+
+    def load(self, target: Target, batch: pa.RecordBatch) -> int:
+        """Insert a record batch and return the number of its rows."""
+        return insert_rows(self, target, batch)
 
     def cancel(self) -> None:
         """Stop the statement that runs now."""

@@ -14,8 +14,10 @@ from anyio import to_thread
 from .._core.errors import ConnectionFailedError
 
 if TYPE_CHECKING:
-    from .._core.sqlvalues import Result
-    from .protocol import Cursor, SqlConnection
+    import pyarrow as pa
+
+    from .._core.sqlvalues import Result, Target
+    from .protocol import Batches, Cursor, SqlConnection
 
 __all__ = ("Hop", "ThreadedConnection", "worker_hop")
 
@@ -101,6 +103,11 @@ class ThreadedConnection:
         return self._blocking.raw
 
     @property
+    def session(self) -> int:
+        """The server's number of this session."""
+        return self._blocking.session
+
+    @property
     def dead(self) -> bool:
         """Whether it must not be used again."""
         return self._given_up or self._closed or self._blocking.dead
@@ -121,6 +128,15 @@ class ThreadedConnection:
     async def open(self, sql: str, params: tuple[Any, ...]) -> _ThreadedCursor:
         """Execute a query whose rows are read in batches."""
         return _ThreadedCursor(self, await self._do(partial(self._blocking.open, sql, params)))
+
+    async def open_batches(self, sql: str, params: tuple[Any, ...], rows: int, *, settled: bool) -> _ThreadedBatches:
+        """Execute a query whose result is read as record batches."""
+        opened = await self._do(partial(self._blocking.open_batches, sql, params, rows, settled=settled))
+        return _ThreadedBatches(self, opened)
+
+    async def load(self, target: Target, batch: pa.RecordBatch) -> int:
+        """Insert a record batch and return the number of its rows."""
+        return await self._do(partial(self._blocking.load, target, batch))
 
     def limit(self, seconds: float | None) -> None:
         """Stop statements that still run when so many seconds have passed from now."""
@@ -186,3 +202,16 @@ class _ThreadedCursor:
     async def aclose(self) -> None:
         if not self._connection.dead:
             await self._connection._do(self._cursor.close)  # noqa: SLF001
+
+
+class _ThreadedBatches:
+    def __init__(self, connection: ThreadedConnection, batches: Batches) -> None:
+        self._connection = connection
+        self._batches = batches
+
+    async def fetch(self) -> pa.RecordBatch | None:
+        return await self._connection._do(self._batches.fetch)  # noqa: SLF001 - one class in two
+
+    async def aclose(self) -> None:
+        if not self._connection.dead:
+            await self._connection._do(self._batches.close)  # noqa: SLF001

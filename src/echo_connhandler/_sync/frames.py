@@ -3,27 +3,18 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from .._concurrency import in_thread, releasing, shielded
-from .._core.batches import combined, joined, lazy_rows, length_of
-from .._core.errors import ConstraintError, InvalidRequestError, QueryError
+from .._core.batches import combined, joined
+from .._core.errors import QueryError
 from .._core.extras import require
-from .._core.frames import (
-    arrow_reader,
-    check_columns,
-    check_keys,
-    find_duplicate_key,
-    is_rereadable,
-    iter_slices,
-    to_pandas,
-    to_polars,
-)
-from .._core.retry import NO_RETRIES, Resilience, for_call
+from .._core.frames import check_write, to_pandas, to_polars
+from .._core.retry import Resilience, for_call
+from .._core.sqltext import native
 from .._core.sqlvalues import Params, WriteMode
-from .._drivers.protocol import SqlConnection
+from .frame_loads import Load
 from .sql import SqlCalls
 
 if TYPE_CHECKING:
@@ -31,9 +22,10 @@ if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
 
+    from .._drivers.protocol import Batches, SqlConnection
+
 __all__ = ("FrameCalls",)
 
-MODES = ("create", "append", "replace", "truncate", "upsert", "ignore")
 BATCH_ROWS = 50_000
 ALL_ROWS = 2**31 - 1
 
@@ -53,20 +45,32 @@ class FrameCalls(SqlCalls):
             MissingExtraError: pyarrow is not installed.
         """
         require("pyarrow", extra="arrow", purpose="reading frames")
+        known = self._known(sql)
+        text, values = native(sql, params, self._dialect.family, self._dialect.style)
 
-        def read(batch_rows: int) -> list[pa.RecordBatch]:
-            batches = self._sync_batches("read", sql, params, batch_rows, retry, settled=False)
-            return [batch for batch in batches]
+        def read(connection: SqlConnection, rows: int) -> list[pa.RecordBatch]:
+            batches = connection.open_batches(text, values, rows, settled=False)
+            found = []
+            try:
+                while (batch := batches.fetch()) is not None:
+                    found.append(batch)
+            finally:
+                with shielded():
+                    batches.close()
+            return found
 
-        if self._known(sql).changes:  # not to be executed twice, and all or nothing
+        def everything(connection: SqlConnection) -> pa.Table:
+            return joined(read(connection, ALL_ROWS))
 
-            def change(_: Self) -> list[pa.RecordBatch]:
-                return read(ALL_ROWS)
+        def work(connection: SqlConnection) -> pa.Table:
+            table = combined(read(connection, BATCH_ROWS))
+            # Batches of different types: only all values together tell a column's type.
+            return everything(connection) if table is None else table
 
-            return joined(self.run_in_transaction(change, retry=retry))
-        table = combined(read(BATCH_ROWS))
-        # Batches of different types: only all values together tell a column's type.
-        return table if table is not None else joined(read(ALL_ROWS))
+        if known.changes:  # not to be executed twice, and all or nothing
+            return self._sync_atomically("read", everything, retry)
+        policy = for_call(self.resilience, retry)
+        return self._sync_with_connection("read", work, policy, repeatable=known.reads)
 
     def read_to_pandas(self, sql: str, params: Params = None, *, retry: Resilience | int | None = None) -> pd.DataFrame:
         """Execute a query and return its result as a `pandas.DataFrame`; see `read_to_arrow`.
@@ -92,7 +96,7 @@ class FrameCalls(SqlCalls):
         """Execute a query and yield its result in batches of one schema, in constant memory; it may be left early.
 
         An empty result is one batch without rows. The schema is told by the table or, where it doesn't tell, by the
-        first batch.
+        first batch. Other calls may be made meanwhile.
 
         Args:
             sql: a query.
@@ -109,59 +113,29 @@ class FrameCalls(SqlCalls):
         require("pyarrow", extra="arrow", purpose="reading frames")
         if self._known(sql).changes:
             raise QueryError("iter_arrow reads; a statement that changes rows is for read_to_arrow or fetch_all")
-        return releasing(self._sync_batches("iter_arrow", sql, params, batch_rows, retry, settled=True))
+        return releasing(self._sync_batches(sql, params, batch_rows, retry))
 
     def _sync_batches(
-        self,
-        what: str,
-        sql: str,
-        params: Params,
-        count: int,
-        retry: Resilience | int | None,
-        *,
-        settled: bool,
+        self, sql: str, params: Params, rows: int, retry: Resilience | int | None
     ) -> Iterator[pa.RecordBatch]:
-        """Yield the result in batches of `count` rows; with `settled`, all of the first one's schema."""
-        policy = for_call(self.resilience, retry)
-        held = self._sync_hold(what, policy)  # for the probe and the query together
+        text, values = native(sql, params, self._dialect.family, self._dialect.style)
+
+        def opening(connection: SqlConnection) -> tuple[Batches, pa.RecordBatch | None]:
+            batches = connection.open_batches(text, values, rows, settled=True)
+            try:
+                return batches, batches.fetch()
+            except BaseException:
+                with shielded():
+                    batches.close()
+                raise
+
+        held, (batches, batch) = self._sync_opened("iter_arrow", opening, retry)
         try:
-            declared = self._sync_declared(what, sql, params, policy)
-            reading = self._sync_open(what, sql, params, count, retry)
-        finally:
-            with shielded():
-                self._sync_let_go(held)
-        try:
-            names, rows, schema = reading.columns, reading.rows, None
-            types = declared if len(declared) == len(names) else [""] * len(names)
-            while True:
-                batch = in_thread(self._dialect.to_batch, names, types, rows, schema)
-                schema = batch.schema if settled else None
+            while batch is not None:
                 yield batch
-                rows = self._sync_more(what, reading, count)
-                if not rows:
-                    return
+                batch = self._sync_going_on("iter_arrow", held, batches.fetch)
         finally:
-            self._sync_end(reading)
-
-    def _sync_declared(self, what: str, sql: str, params: Params, policy: Resilience) -> list[str]:
-        """Return the declared types of a query's columns, none where the database can't tell them before it runs."""
-        probe = self._dialect.type_probe(sql, params, f"echo_types_{uuid.uuid4().hex}")
-        if probe is None:
-            return []
-        create, query, drop = probe
-
-        def work(connection: SqlConnection) -> list[str]:
-            with shielded():
-                connection.run(create, ())
-                try:
-                    return [row[0] for row in (connection.run(query, ())).rows]
-                finally:
-                    connection.run(drop, ())
-
-        try:
-            return self._sync_with_connection(what, work, policy)
-        except QueryError:
-            return []  # what is wrong with the query, if anything, is told when it runs
+            self._sync_end(held, batches)
 
     def write_frame(
         self,
@@ -173,6 +147,7 @@ class FrameCalls(SqlCalls):
         keys: Sequence[str] = (),
         batch_rows: int = BATCH_ROWS,
         progress: Callable[[int, int | None], object] | None = None,
+        idempotent: bool = False,
         retry: Resilience | int | None = None,
     ) -> int:
         """Write a frame's rows to a table, all or none, and return the number of rows written.
@@ -187,152 +162,20 @@ class FrameCalls(SqlCalls):
             keys: the columns that tell a row from others. For `create` and `replace` they become the primary key.
             batch_rows: rows handed to the database at once.
             progress: called with the rows done and the rows in all (None if the frame does not tell).
+            idempotent: writing it twice is as good as once; see `run_in_transaction`.
             retry: the number of retries for this call, or a `Resilience`.
 
         Raises:
             InvalidRequestError: the table lacks a column of the frame, or a column has no SQL type, or keys are
                 missing, NULL or not unique within the frame.
             QueryError: there is no such table, or there is one already (`create`).
+            OutcomeUnknownError: the connection was lost while committing, and nobody can tell whether it was committed.
             MissingExtraError: pyarrow is not installed.
         """
-        if mode not in MODES:
-            raise ValueError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
-        if batch_rows < 1:
-            raise ValueError(f"batch_rows must be at least 1, got {batch_rows}")
-        if isinstance(keys, str):
-            raise TypeError(f"keys must be a sequence of column names: ({keys!r},)")
-        keys = tuple(keys)
-        if mode in ("upsert", "ignore") and not keys:
-            raise InvalidRequestError(f"mode={mode!r} needs keys=: the columns that tell a row from others")
-        if keys and mode in ("append", "truncate"):
-            raise InvalidRequestError(f"mode={mode!r} does not use keys=: leave them out, or use mode='upsert'")
+        keys = check_write(mode, keys, batch_rows)
         load = Load(self, frame, table, schema, keys, batch_rows, progress)
 
         def write(_: Self) -> int:
             return load.write(mode)
 
-        return self.run_in_transaction(write, retry=retry)
-
-
-class Load:
-    """One frame on its way to a table, within a transaction; begun anew with each attempt."""
-
-    def __init__(
-        self,
-        calls: FrameCalls,
-        frame: Any,
-        table: str,
-        schema: str | None,
-        keys: tuple[str, ...],
-        batch_rows: int,
-        progress: Callable[[int, int | None], object] | None,
-    ) -> None:
-        self._calls = calls
-        self._dialect = calls._dialect  # noqa: SLF001 - one class in two
-        self._frame = frame
-        self._table, self._schema, self._keys = table, schema, keys
-        self._batch_rows = batch_rows
-        self._progress = progress
-        self._total = length_of(frame)
-        self._told = -1
-        self._begun = False
-
-    def write(self, mode: WriteMode) -> int:
-        """Do it and return the number of rows written."""
-        if self._begun and not is_rereadable(self._frame):
-            raise InvalidRequestError(
-                "the database undid the write for a passing reason, and the frame is a stream that can be read "
-                "only once: nothing was written; give a table, or call again with a new stream"
-            )
-        self._begun = True
-        reader = arrow_reader(self._frame)
-        names = list(reader.schema.names)
-        if self._keys:
-            check_keys(self._keys, names)
-        if mode in ("create", "replace"):
-            if mode == "replace":
-                self._do(self._dialect.drop_table_sql(self._table, self._schema))
-            self._do(self._dialect.create_table_sql(self._table, self._schema, reader.schema, self._keys))
-        else:
-            self._check_table(reader.schema)
-        if mode == "truncate":
-            self._do(self._dialect.clear_table_sql(self._table, self._schema))
-        slices = iter_slices(reader, self._batch_rows)
-        if mode == "upsert" or mode == "ignore":
-            return self._merge(mode, slices, names)
-        return self._insert(self._table, self._schema, names, slices)
-
-    def _check_table(self, schema: pa.Schema) -> None:
-        try:
-            columns = self._calls.describe_table(self._table, self._schema)
-        except QueryError as error:
-            raise QueryError(f"{error}; mode='create' makes it", code=error.code) from error
-        known = [column.name for column in columns]
-        check_columns(schema.names, known, self._table, fold_case=self._dialect.fold_case)
-        for field in schema:
-            self._dialect.column_type(field.name, field.type)
-
-    def _merge(self, mode: WriteMode, slices: Iterable[pa.RecordBatch], names: list[str]) -> int:
-        """Load the rows to a table of this session, then move them over in one statement or two."""
-        dialect, table, schema, keys = self._dialect, self._table, self._schema, self._keys
-        staging = f"echo_staging_{uuid.uuid4().hex}"
-        self._do(dialect.staging_table_sql(staging, table, schema, names))
-        # Dropped at the end: SQLite drops no table while a query on the same connection is being read.
-        self._calls._sync_afterwards(dialect.drop_table_sql(staging, dialect.staging_schema))  # noqa: SLF001
-        written = self._insert(staging, dialect.staging_schema, names, slices)
-        if mode == "upsert":
-            for statement in dialect.upsert_sql(staging, table, schema, names, keys):
-                self._do(statement)
-        else:
-            written = self._do(dialect.insert_missing_sql(staging, table, schema, names, keys))
-        self._do(dialect.clear_table_sql(staging, dialect.staging_schema))
-        return written
-
-    def _insert(self, table: str, schema: str | None, names: list[str], slices: Iterable[pa.RecordBatch]) -> int:
-        at_once = self._dialect.rows_at_once(len(names))
-        several = self._dialect.insert_sql(table, schema, names, at_once)
-        single = self._dialect.insert_sql(table, schema, names)
-        done = 0
-        seen: list[pa.RecordBatch] = []  # the keys
-        for batch in slices:
-            if self._keys:
-                seen.append(batch.select(list(self._keys)))
-            try:
-                even = batch.num_rows // at_once * at_once
-                self._insert_batch(several, batch.slice(0, even), at_once)
-                self._insert_batch(single, batch.slice(even), 1)
-            except ConstraintError:
-                self._check_unique(seen)
-                raise
-            done += batch.num_rows
-            self._tell(done)
-        self._check_unique(seen)
-        if not done:
-            self._tell(done)
-        return done
-
-    def _insert_batch(self, insert: str, batch: pa.RecordBatch, at_once: int) -> None:
-        if not batch.num_rows:
-            return
-
-        def work(connection: SqlConnection) -> int:
-            # Made into rows where they are written, which for tasks is another thread.
-            return connection.run_many(insert, lazy_rows(self._dialect, batch, at_once), adapted=True)
-
-        self._calls._sync_with_connection("write_frame", work, NO_RETRIES)  # noqa: SLF001
-
-    def _check_unique(self, seen: list[pa.RecordBatch]) -> None:
-        if seen and (key := find_duplicate_key(joined(seen), self._keys)) is not None:
-            raise InvalidRequestError(f"several rows of the frame have the key {key}: nothing was written")
-
-    def _tell(self, done: int) -> None:
-        # An attempt begun anew counts from 0 again; those who watch don't see it.
-        if self._progress is not None and done > self._told:
-            self._told = done
-            self._progress(done, self._total)
-
-    def _do(self, sql: str) -> int:
-        def work(connection: SqlConnection) -> int:
-            return (connection.run(sql, ())).affected
-
-        return self._calls._sync_with_connection("write_frame", work, NO_RETRIES)  # noqa: SLF001
+        return self.run_in_transaction(write, idempotent=idempotent, retry=retry)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 
-from .errors import ConnectionFailedError, ConstraintError, EchoConnError, Kind, ParameterError, QueryError
-from .retry import Failure
+from ..errors import ConnectionFailedError, ConstraintError, EchoConnError, Kind, ParameterError, QueryError
+from ..retry import Failure
 
 __all__ = ("judge_sqlite",)
 

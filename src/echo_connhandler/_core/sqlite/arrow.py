@@ -7,8 +7,8 @@ from collections import Counter
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from .errors import QueryError
-from .extras import require
+from ..errors import QueryError
+from ..extras import require
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What values become in SQLite, which has only integers, floats, text and bytes. `sqlite_arrow` reads them.
+"""What values become in SQLite, which has only integers, floats, text and bytes. `arrow` reads them.
 
 Dates and times are ISO 8601 text that sorts by time, decimals are text in plain digits. A value is the same
 text whether it came as a bound parameter or in a frame.
@@ -15,9 +15,9 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from .errors import InvalidRequestError, ParameterError
-from .extras import require
-from .frames import decimal_text
+from ..errors import InvalidRequestError, ParameterError
+from ..extras import require
+from ..frames import decimal_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

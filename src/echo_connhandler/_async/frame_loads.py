@@ -1,0 +1,158 @@
+"""One frame on its way to a table."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from .._core.batches import joined, length_of
+from .._core.errors import ConstraintError, InvalidRequestError, QueryError
+from .._core.frames import (
+    arrow_reader,
+    check_columns,
+    check_keys,
+    find_duplicate_key,
+    is_rereadable,
+    iter_slices,
+)
+from .._core.retry import NO_RETRIES
+from .._core.sqlvalues import Target, WriteMode
+from .sql import AsyncSqlCalls
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from .._drivers.protocol import AsyncSqlConnection
+
+__all__ = ("AsyncLoad",)
+
+
+class AsyncLoad:
+    """One frame on its way to a table, within a transaction; begun anew with each attempt."""
+
+    def __init__(
+        self,
+        calls: AsyncSqlCalls,
+        frame: Any,
+        table: str,
+        schema: str | None,
+        keys: tuple[str, ...],
+        batch_rows: int,
+        progress: Callable[[int, int | None], object] | None,
+    ) -> None:
+        self._calls = calls
+        self._dialect = calls._dialect  # noqa: SLF001 - one class in two
+        self._frame = frame
+        self._table, self._schema, self._keys = table, schema, keys
+        self._batch_rows = batch_rows
+        self._progress = progress
+        self._total = length_of(frame)
+        self._told = -1
+        self._begun = False
+
+    async def write(self, mode: WriteMode) -> int:
+        """Do it and return the number of rows written."""
+        if self._begun and not is_rereadable(self._frame):
+            raise InvalidRequestError(
+                "the database undid the write for a passing reason, and the frame is a stream that can be read "
+                "only once: nothing was written; give a table, or call again with a new stream"
+            )
+        self._begun = True
+        reader = arrow_reader(self._frame)
+        names = list(reader.schema.names)
+        if self._keys:
+            check_keys(self._keys, names)
+        if mode in ("create", "replace"):
+            if mode == "replace":
+                await self._do(self._dialect.drop_table_sql(self._table, self._schema))
+            await self._do(self._dialect.create_table_sql(self._table, self._schema, reader.schema, self._keys))
+        else:
+            await self._check_table(reader.schema)
+        if mode == "truncate":
+            await self._do(self._dialect.clear_table_sql(self._table, self._schema))
+        slices = iter_slices(reader, self._batch_rows)
+        if mode == "upsert" or mode == "ignore":
+            return await self._merge(mode, slices, names)
+        return await self._insert(self._dialect.target(self._table, self._schema, names), slices)
+
+    async def _check_table(self, schema: pa.Schema) -> None:
+        try:
+            columns = await self._calls.async_describe_table(self._table, self._schema)
+        except QueryError as error:
+            raise QueryError(f"{error}; mode='create' makes it", code=error.code) from error
+        known = [column.name for column in columns]
+        check_columns(schema.names, known, self._table, fold_case=self._dialect.fold_case)
+        for field in schema:
+            self._dialect.column_type(field.name, field.type)
+
+    async def _merge(self, mode: WriteMode, slices: Iterable[pa.RecordBatch], names: list[str]) -> int:
+        """Load the rows to a table of this session, then move them over in one statement or two."""
+        dialect, table, schema, keys = self._dialect, self._table, self._schema, self._keys
+        staging = f"echo_staging_{uuid.uuid4().hex}"
+        await self._do(dialect.staging_table_sql(staging, table, schema, names))
+        # Dropped at the end: SQLite drops no table while a query on the same connection is being read.
+        self._calls._async_afterwards(dialect.drop_table_sql(staging, dialect.staging_schema))  # noqa: SLF001
+        written = await self._insert(dialect.staging(staging, names), slices)
+        if mode == "upsert":
+            for statement in await self._upserts(staging, names):
+                await self._do(statement)
+        else:
+            written = await self._do(dialect.insert_missing_sql(staging, table, schema, names, keys))
+        await self._do(dialect.clear_table_sql(staging, dialect.staging_schema))
+        return written
+
+    async def _upserts(self, staging: str, names: list[str]) -> list[str]:
+        dialect, table, schema, keys = self._dialect, self._table, self._schema, self._keys
+        single = dialect.conflict_sql(staging, table, schema, names, keys)
+        if single is not None and dialect.unique is not None:
+            query, values = dialect.unique(table, schema, keys)
+            if await self._ask(query, values):
+                return [single]
+        return dialect.upsert_sql(staging, table, schema, names, keys)
+
+    async def _insert(self, target: Target, slices: Iterable[pa.RecordBatch]) -> int:
+        done = 0
+        seen: list[pa.RecordBatch] = []  # the keys
+        for batch in slices:
+            if self._keys:
+                seen.append(batch.select(list(self._keys)))
+            try:
+                await self._load(target, batch)
+            except ConstraintError:
+                self._check_unique(seen)
+                raise
+            done += batch.num_rows
+            self._tell(done)
+        self._check_unique(seen)
+        if not done:
+            self._tell(done)
+        return done
+
+    async def _load(self, target: Target, batch: pa.RecordBatch) -> None:
+        async def work(connection: AsyncSqlConnection) -> int:
+            return await connection.load(target, batch)
+
+        await self._calls._async_with_connection("write_frame", work, NO_RETRIES)  # noqa: SLF001
+
+    def _check_unique(self, seen: list[pa.RecordBatch]) -> None:
+        if seen and (key := find_duplicate_key(joined(seen), self._keys)) is not None:
+            raise InvalidRequestError(f"several rows of the frame have the key {key}: nothing was written")
+
+    def _tell(self, done: int) -> None:
+        # An attempt begun anew counts from 0 again; those who watch don't see it.
+        if self._progress is not None and done > self._told:
+            self._told = done
+            self._progress(done, self._total)
+
+    async def _do(self, sql: str) -> int:
+        async def work(connection: AsyncSqlConnection) -> int:
+            return (await connection.run(sql, ())).affected
+
+        return await self._calls._async_with_connection("write_frame", work, NO_RETRIES)  # noqa: SLF001
+
+    async def _ask(self, sql: str, values: tuple[Any, ...]) -> Any:
+        async def work(connection: AsyncSqlConnection) -> Any:
+            return (await connection.run(sql, values)).rows[0][0]
+
+        return await self._calls._async_with_connection("write_frame", work, NO_RETRIES)  # noqa: SLF001

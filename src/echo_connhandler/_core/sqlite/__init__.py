@@ -1,0 +1,1 @@
+"""SQLite: its words, its values, its errors."""
