@@ -8,8 +8,19 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.databases import (  # noqa: F401 - fixtures of all tests
+    durable_mariadb,
+    durable_postgres,
+    mariadb,
+    mariadb_database,
+    own_mariadb,
+    own_postgres,
+    postgres,
+    postgres_database,
+)
 from tests.servers.hostile import HostileServer
 from tests.servers.http import HttpServer
+from tests.sql_services import sql_service  # noqa: F401 - a fixture of all tests
 
 
 @pytest.fixture(params=["asyncio", "trio"])

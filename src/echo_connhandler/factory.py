@@ -6,13 +6,13 @@ from typing import Any
 
 from .core import ConnHandler
 from .http import HttpHandler
-from .sql import SqlLiteHandler
+from .sql import MySqlHandler, SqlLiteHandler
 
 __all__ = ("connect",)
 
 _HANDLERS: dict[str, type[ConnHandler]] = {
     scheme: handler for handler in (HttpHandler, SqlLiteHandler) for scheme in handler.properties_class.url_schemes
-}
+} | {"mysql": MySqlHandler, "mariadb": MySqlHandler}
 
 
 def connect(url: str, **options: Any) -> Any:

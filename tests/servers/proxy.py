@@ -54,6 +54,7 @@ class _Link:
     waker: socket.socket
     flows: list[_Flow] = field(default_factory=list)
     stalled: bool = False
+    lost: bool = False  # stalled for good
     client_left: bool = False
     drop: Literal["close", "reset"] | None = None
     last_byte: float = field(default_factory=time.monotonic)
@@ -109,13 +110,20 @@ class TcpProxy(TcpServer):
                 link.stalled = True
                 link.waker.send(b"!")
 
-    def drop(self, how: Literal["close", "reset"] = "close", *, idle_for: float = 0.0) -> int:
-        """End the connections on which no byte came for `idle_for` seconds; returns how many they were."""
+    def drop(self, how: Literal["close", "reset", "silence"] = "close", *, idle_for: float = 0.0) -> int:
+        """End the connections on which no byte came for `idle_for` seconds; returns how many they were.
+
+        "silence" tells neither side, as a firewall does that forgot them: what is sent from now on is lost, also
+        after heal(), and the service keeps its side until the proxy closes.
+        """
         with self._changed:
             limit = time.monotonic() - idle_for
             chosen = [link for link in self._links if link.last_byte <= limit]
             for link in chosen:
-                link.drop = how
+                if how == "silence":
+                    link.stalled = link.lost = True
+                else:
+                    link.drop = how
                 link.waker.send(b"!")
         return len(chosen)
 
@@ -138,7 +146,7 @@ class TcpProxy(TcpServer):
             self._cut = None
             self._delay = 0.0
             for link in self._links:
-                link.stalled = False
+                link.stalled = link.lost
                 for flow in link.flows:
                     flow.then = None if flow.then == "stall" else flow.then
                 link.waker.send(b"!")

@@ -538,6 +538,31 @@ def test_drop_ends_idle_connections_only(proxy: TcpProxy) -> None:
         assert busy.recv(1) == b""
 
 
+def test_silence_tells_neither_side_and_lasts() -> None:
+    with Chatty() as chatty, TcpProxy(chatty.host, chatty.port) as proxy:
+        with dial(proxy) as idle, dial(proxy) as busy:
+            for connection in (idle, busy):
+                connection.sendall(b"x")
+                assert read(connection, 1) == b"X"
+            since, quiet = time.monotonic(), 0.2
+            while time.monotonic() - since < quiet * 1.5:
+                busy.sendall(b"y")
+                assert read(busy, 1) == b"Y"
+
+            assert proxy.drop("silence", idle_for=quiet) == 1
+
+            idle.sendall(b"lost")
+            proxy.heal()
+            idle.settimeout(0.1)
+            with pytest.raises(TimeoutError):
+                idle.recv(1)
+            busy.sendall(b"z")
+            assert read(busy, 1) == b"Z"
+        # Both clients left: the service hears it of one only.
+        proxy.wait_open(0)
+        chatty.wait_open(1)
+
+
 def test_closing_the_proxy_ends_stalled_connections() -> None:
     before = threading.active_count()
     with Chatty() as chatty, contextlib.ExitStack() as stack:

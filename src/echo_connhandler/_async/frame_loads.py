@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from .._concurrency import async_shielded
 from .._core.batches import joined, length_of
-from .._core.errors import ConstraintError, InvalidRequestError, QueryError
+from .._core.errors import (
+    ConnectionFailedError,
+    ConstraintError,
+    InvalidRequestError,
+    OutcomeUnknownError,
+    QueryError,
+)
 from .._core.frames import (
     arrow_reader,
     check_columns,
@@ -16,8 +24,9 @@ from .._core.frames import (
     is_rereadable,
     iter_slices,
 )
-from .._core.retry import NO_RETRIES
+from .._core.retry import NO_RETRIES, Kind, Resilience, for_call
 from .._core.sqlvalues import Target, WriteMode
+from .retry import async_persist
 from .sql import AsyncSqlCalls
 
 if TYPE_CHECKING:
@@ -26,6 +35,8 @@ if TYPE_CHECKING:
     from .._drivers.protocol import AsyncSqlConnection
 
 __all__ = ("AsyncLoad",)
+
+logger = logging.getLogger("echo_connhandler.sql")
 
 
 class AsyncLoad:
@@ -53,16 +64,8 @@ class AsyncLoad:
 
     async def write(self, mode: WriteMode) -> int:
         """Do it and return the number of rows written."""
-        if self._begun and not is_rereadable(self._frame):
-            raise InvalidRequestError(
-                "the database undid the write for a passing reason, and the frame is a stream that can be read "
-                "only once: nothing was written; give a table, or call again with a new stream"
-            )
-        self._begun = True
-        reader = arrow_reader(self._frame)
+        reader = self._reader()
         names = list(reader.schema.names)
-        if self._keys:
-            check_keys(self._keys, names)
         if mode in ("create", "replace"):
             if mode == "replace":
                 await self._do(self._dialect.drop_table_sql(self._table, self._schema))
@@ -75,6 +78,88 @@ class AsyncLoad:
         if mode == "upsert" or mode == "ignore":
             return await self._merge(mode, slices, names)
         return await self._insert(self._dialect.target(self._table, self._schema, names), slices)
+
+    async def write_anew(self, mode: WriteMode, retry: Resilience | int | None) -> int:
+        """Do it for "create" and "replace" where the database commits as soon as it makes a table.
+
+        The rows go to a table under another name, which gets its own one at the end, at once. Nothing is left of it
+        where that fails.
+        """
+        joined = self._calls._async_joined()  # noqa: SLF001 - one class in two
+        if joined is not None and joined.in_transaction:
+            raise QueryError(
+                f"this database commits when a table is made: call write_frame(mode={mode!r}) outside of transaction()"
+            )
+        policy = for_call(self._calls.resilience, retry)
+
+        async def attempt() -> int:
+            return await self._anew(mode)
+
+        return await async_persist(
+            attempt,
+            policy,
+            lambda _: None,
+            named=lambda: self._calls._named("write_frame"),  # noqa: SLF001
+        )
+
+    async def _anew(self, mode: WriteMode) -> int:
+        dialect, calls = self._dialect, self._calls
+        present = await calls.async_table_exists(self._table, self._schema)
+        if present and mode == "create":
+            raise QueryError(f"there is a table {self._table!r} already; mode='replace' makes it anew")
+        reader = self._reader()
+        new = f"echo_new_{uuid.uuid4().hex}"
+        target = dialect.target(new, self._schema, reader.schema.names)
+
+        async def fill(_: AsyncSqlCalls) -> int:
+            return await self._insert(target, iter_slices(reader, self._batch_rows))
+
+        try:
+            await self._do(dialect.create_table_sql(new, self._schema, reader.schema, self._keys))
+            done = await calls.async_run_in_transaction(fill, retry=0)
+            await self._name(new, present=present)
+        except BaseException as error:
+            with async_shielded():
+                await self._drop(new)
+            if isinstance(error, OutcomeUnknownError):  # of a table that nobody knew, and which is gone
+                lost = ConnectionFailedError(f"{error}; the table was not made")
+                raise lost.told(attempts=1, elapsed=0.0, kind=Kind.NOT_SENT) from error
+            raise
+        return done
+
+    async def _name(self, new: str, *, present: bool) -> None:
+        """Give the new table its name; one that had it is dropped."""
+        aside = f"echo_old_{uuid.uuid4().hex}" if present else None
+        try:
+            await self._do(self._dialect.rename_sql(new, self._table, self._schema, aside), repeatable=False)
+        except OutcomeUnknownError:
+            # Either this drops the table, and a late renaming finds none, or it had its name by then.
+            try:
+                await self._do(self._dialect.drop_table_sql(new, self._schema, missing_ok=False))
+            except QueryError:
+                logger.debug("the answer to the renaming of %s was lost, but it was done", new)
+            else:
+                raise
+        if aside is not None:
+            await self._drop(aside)
+
+    async def _drop(self, table: str) -> None:
+        try:
+            await self._do(self._dialect.drop_table_sql(table, self._schema))
+        except Exception as error:  # noqa: BLE001 - what matters has been done or has failed before
+            logger.warning("the table %s could not be dropped; it is of no use any more: %s", table, error)
+
+    def _reader(self) -> pa.RecordBatchReader:
+        if self._begun and not is_rereadable(self._frame):
+            raise InvalidRequestError(
+                "the database undid the write for a passing reason, and the frame is a stream that can be read "
+                "only once: nothing was written; give a table, or call again with a new stream"
+            )
+        self._begun = True
+        reader = arrow_reader(self._frame)
+        if self._keys:
+            check_keys(self._keys, reader.schema.names)
+        return reader
 
     async def _check_table(self, schema: pa.Schema) -> None:
         try:
@@ -145,11 +230,13 @@ class AsyncLoad:
             self._told = done
             self._progress(done, self._total)
 
-    async def _do(self, sql: str) -> int:
+    async def _do(self, sql: str, *, repeatable: bool = True) -> int:
         async def work(connection: AsyncSqlConnection) -> int:
             return (await connection.run(sql, ())).affected
 
-        return await self._calls._async_with_connection("write_frame", work, NO_RETRIES)  # noqa: SLF001
+        return await self._calls._async_with_connection(  # noqa: SLF001
+            "write_frame", work, NO_RETRIES, repeatable=repeatable
+        )
 
     async def _ask(self, sql: str, values: tuple[Any, ...]) -> Any:
         async def work(connection: AsyncSqlConnection) -> Any:

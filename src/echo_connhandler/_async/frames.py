@@ -180,6 +180,9 @@ class AsyncFrameCalls(AsyncSqlCalls):
         keys = check_write(mode, keys, batch_rows)
         load = AsyncLoad(self, frame, table, schema, keys, batch_rows, progress)
 
+        if self._dialect.swap_text is not None and mode in ("create", "replace"):
+            return await load.write_anew(mode, retry)
+
         async def write(_: Self) -> int:
             return await load.write(mode)
 

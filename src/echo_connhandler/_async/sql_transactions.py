@@ -169,11 +169,14 @@ class AsyncSqlTransactions(AsyncSqlConnections):
                 return failure
             return Failure(failure.kind, failure.error, repeatable=False)  # there's nothing left to commit
 
+        async def commit(connection: AsyncSqlConnection) -> None:
+            await connection.run(self._dialect.commit, ())
+
         async def attempt() -> None:
             held.check()
             try:
                 with async_shielded():
-                    await held.connection.run(self._dialect.commit, ())
+                    await self._async_limited(held.connection, commit, None)
             except Exception as error:
                 failure = judge(error)
                 if failure is None or failure.kind is not Kind.LOST:
@@ -202,10 +205,13 @@ class AsyncSqlTransactions(AsyncSqlConnections):
         session = held.connection.session
         receipt = Receipt(session, f"{held.engine.name}-{session}", uuid.uuid4().hex)
 
+        async def take(connection: AsyncSqlConnection) -> Receipt:
+            rows = (await connection.run(*receipts.take(receipt))).rows
+            return Receipt(session, receipt.slot, receipt.mark, rows[0] if rows else None)
+
         async def attempt() -> Receipt:
             held.check()
-            rows = (await held.connection.run(*receipts.take(receipt))).rows
-            return Receipt(session, receipt.slot, receipt.mark, rows[0] if rows else None)
+            return await self._async_limited(held.connection, take, None)
 
         return await async_persist(attempt, NO_RETRIES, self._judge("commit"), named=lambda: self._named("commit"))
 

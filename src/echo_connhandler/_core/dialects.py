@@ -95,9 +95,9 @@ class Dialect:
         judge: a driver's exception, the call -> what it means, or None where it is none of the driver's.
         receipts: how a lost COMMIT's outcome is found out; None where it can't be.
         commits: statement -> whether the database commits at it, before and after; None where none does that.
-        move_text: {old} {new}; renames a table at once, or fails and changes nothing. Where tables can't be made within
-            a transaction it is how one that was filled gets its name.
-        swap_text: {table} {aside} {new}; renames `table` to `aside` and `new` to `table` at once.
+        move_text: {new} {table}; gives a table that was filled its name, or fails and changes nothing. For databases
+            where tables can't be made within a transaction; None elsewhere, likewise `swap_text`.
+        swap_text: {new} {table} {aside}; renames `table` to `aside` and `new` to `table` at once.
     """
 
     family: Family
@@ -190,9 +190,20 @@ class Dialect:
             definitions.append(f"PRIMARY KEY ({self._columns(keys)})")
         return f"CREATE TABLE {self._table(table, schema)} ({', '.join(definitions)})"
 
-    def drop_table_sql(self, table: str, schema: str | None) -> str:
-        """Return the statement that drops a table if it is there."""
-        return f"DROP TABLE IF EXISTS {self._table(table, schema)}"
+    def drop_table_sql(self, table: str, schema: str | None, *, missing_ok: bool = True) -> str:
+        """Return the statement that drops a table; with `missing_ok` if it is there."""
+        return f"DROP TABLE {'IF EXISTS ' if missing_ok else ''}{self._table(table, schema)}"
+
+    def rename_sql(self, new: str, table: str, schema: str | None, aside: str | None) -> str:
+        """Return the statement that renames the table `new` to `table`, and one that has that name to `aside`."""
+        text = self.move_text if aside is None else self.swap_text
+        if text is None:
+            raise TypeError("this database makes tables within transactions: nothing is renamed")
+        return text.format(
+            new=self._table(new, schema),
+            table=self._table(table, schema),
+            aside="" if aside is None else self._table(aside, schema),
+        )
 
     def clear_table_sql(self, table: str, schema: str | None) -> str:
         """Return the statement that deletes all rows."""

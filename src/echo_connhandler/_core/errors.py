@@ -24,6 +24,7 @@ __all__ = (
     "ParameterError",
     "QueryError",
     "RateLimitedError",
+    "StalledError",
     "TimeoutExceededError",
     "TransferError",
     "UnexpectedContentError",
@@ -138,6 +139,10 @@ class TimeoutExceededError(EchoConnError, TimeoutError):
 
 class ConnectTimeoutError(ConnectionFailedError, TimeoutExceededError):
     """No connection could be made within `conn_timeout`."""
+
+
+class StalledError(Exception):
+    """Within the library: a statement took too long, and its connection was given up before it had ended."""
 
 
 class TransferError(EchoConnError):

@@ -3,12 +3,20 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from .._concurrency import shielded
 from .._core.batches import joined, length_of
-from .._core.errors import ConstraintError, InvalidRequestError, QueryError
+from .._core.errors import (
+    ConnectionFailedError,
+    ConstraintError,
+    InvalidRequestError,
+    OutcomeUnknownError,
+    QueryError,
+)
 from .._core.frames import (
     arrow_reader,
     check_columns,
@@ -17,8 +25,9 @@ from .._core.frames import (
     is_rereadable,
     iter_slices,
 )
-from .._core.retry import NO_RETRIES
+from .._core.retry import NO_RETRIES, Kind, Resilience, for_call
 from .._core.sqlvalues import Target, WriteMode
+from .retry import persist
 from .sql import SqlCalls
 
 if TYPE_CHECKING:
@@ -27,6 +36,8 @@ if TYPE_CHECKING:
     from .._drivers.protocol import SqlConnection
 
 __all__ = ("Load",)
+
+logger = logging.getLogger("echo_connhandler.sql")
 
 
 class Load:
@@ -54,16 +65,8 @@ class Load:
 
     def write(self, mode: WriteMode) -> int:
         """Do it and return the number of rows written."""
-        if self._begun and not is_rereadable(self._frame):
-            raise InvalidRequestError(
-                "the database undid the write for a passing reason, and the frame is a stream that can be read "
-                "only once: nothing was written; give a table, or call again with a new stream"
-            )
-        self._begun = True
-        reader = arrow_reader(self._frame)
+        reader = self._reader()
         names = list(reader.schema.names)
-        if self._keys:
-            check_keys(self._keys, names)
         if mode in ("create", "replace"):
             if mode == "replace":
                 self._do(self._dialect.drop_table_sql(self._table, self._schema))
@@ -76,6 +79,88 @@ class Load:
         if mode == "upsert" or mode == "ignore":
             return self._merge(mode, slices, names)
         return self._insert(self._dialect.target(self._table, self._schema, names), slices)
+
+    def write_anew(self, mode: WriteMode, retry: Resilience | int | None) -> int:
+        """Do it for "create" and "replace" where the database commits as soon as it makes a table.
+
+        The rows go to a table under another name, which gets its own one at the end, at once. Nothing is left of it
+        where that fails.
+        """
+        joined = self._calls._sync_joined()  # noqa: SLF001 - one class in two
+        if joined is not None and joined.in_transaction:
+            raise QueryError(
+                f"this database commits when a table is made: call write_frame(mode={mode!r}) outside of transaction()"
+            )
+        policy = for_call(self._calls.resilience, retry)
+
+        def attempt() -> int:
+            return self._anew(mode)
+
+        return persist(
+            attempt,
+            policy,
+            lambda _: None,
+            named=lambda: self._calls._named("write_frame"),  # noqa: SLF001
+        )
+
+    def _anew(self, mode: WriteMode) -> int:
+        dialect, calls = self._dialect, self._calls
+        present = calls.table_exists(self._table, self._schema)
+        if present and mode == "create":
+            raise QueryError(f"there is a table {self._table!r} already; mode='replace' makes it anew")
+        reader = self._reader()
+        new = f"echo_new_{uuid.uuid4().hex}"
+        target = dialect.target(new, self._schema, reader.schema.names)
+
+        def fill(_: SqlCalls) -> int:
+            return self._insert(target, iter_slices(reader, self._batch_rows))
+
+        try:
+            self._do(dialect.create_table_sql(new, self._schema, reader.schema, self._keys))
+            done = calls.run_in_transaction(fill, retry=0)
+            self._name(new, present=present)
+        except BaseException as error:
+            with shielded():
+                self._drop(new)
+            if isinstance(error, OutcomeUnknownError):  # of a table that nobody knew, and which is gone
+                lost = ConnectionFailedError(f"{error}; the table was not made")
+                raise lost.told(attempts=1, elapsed=0.0, kind=Kind.NOT_SENT) from error
+            raise
+        return done
+
+    def _name(self, new: str, *, present: bool) -> None:
+        """Give the new table its name; one that had it is dropped."""
+        aside = f"echo_old_{uuid.uuid4().hex}" if present else None
+        try:
+            self._do(self._dialect.rename_sql(new, self._table, self._schema, aside), repeatable=False)
+        except OutcomeUnknownError:
+            # Either this drops the table, and a late renaming finds none, or it had its name by then.
+            try:
+                self._do(self._dialect.drop_table_sql(new, self._schema, missing_ok=False))
+            except QueryError:
+                logger.debug("the answer to the renaming of %s was lost, but it was done", new)
+            else:
+                raise
+        if aside is not None:
+            self._drop(aside)
+
+    def _drop(self, table: str) -> None:
+        try:
+            self._do(self._dialect.drop_table_sql(table, self._schema))
+        except Exception as error:  # noqa: BLE001 - what matters has been done or has failed before
+            logger.warning("the table %s could not be dropped; it is of no use any more: %s", table, error)
+
+    def _reader(self) -> pa.RecordBatchReader:
+        if self._begun and not is_rereadable(self._frame):
+            raise InvalidRequestError(
+                "the database undid the write for a passing reason, and the frame is a stream that can be read "
+                "only once: nothing was written; give a table, or call again with a new stream"
+            )
+        self._begun = True
+        reader = arrow_reader(self._frame)
+        if self._keys:
+            check_keys(self._keys, reader.schema.names)
+        return reader
 
     def _check_table(self, schema: pa.Schema) -> None:
         try:
@@ -146,11 +231,13 @@ class Load:
             self._told = done
             self._progress(done, self._total)
 
-    def _do(self, sql: str) -> int:
+    def _do(self, sql: str, *, repeatable: bool = True) -> int:
         def work(connection: SqlConnection) -> int:
             return (connection.run(sql, ())).affected
 
-        return self._calls._sync_with_connection("write_frame", work, NO_RETRIES)  # noqa: SLF001
+        return self._calls._sync_with_connection(  # noqa: SLF001
+            "write_frame", work, NO_RETRIES, repeatable=repeatable
+        )
 
     def _ask(self, sql: str, values: tuple[Any, ...]) -> Any:
         def work(connection: SqlConnection) -> Any:

@@ -175,6 +175,9 @@ class FrameCalls(SqlCalls):
         keys = check_write(mode, keys, batch_rows)
         load = Load(self, frame, table, schema, keys, batch_rows, progress)
 
+        if self._dialect.swap_text is not None and mode in ("create", "replace"):
+            return load.write_anew(mode, retry)
+
         def write(_: Self) -> int:
             return load.write(mode)
 

@@ -20,7 +20,13 @@ from .._concurrency import (
     sweep,
 )
 from .._core.dialects import Dialect
-from .._core.errors import ConnectionFailedError, HandlerClosedError, QueryError, TimeoutExceededError
+from .._core.errors import (
+    ConnectionFailedError,
+    HandlerClosedError,
+    QueryError,
+    StalledError,
+    TimeoutExceededError,
+)
 from .._core.retry import NO_RETRIES, Failure, Kind, Resilience
 from .base import Calls, Engine
 from .retry import persist
@@ -144,7 +150,7 @@ class SqlConnections(Calls[SqlEngine]):
 
         def judge(error: Exception) -> Failure | None:
             failure = self._dialect.judge(error, self._named(what))
-            if failure is None and isinstance(error, _StalledError):
+            if failure is None and isinstance(error, StalledError):
                 failure = Failure(Kind.LOST, TimeoutExceededError(str(error)))
             if failure is not None and failure.kind is Kind.LOST and not repeatable:
                 return Failure(Kind.LOST, failure.error, failure.retry_after, repeatable=False)
@@ -216,7 +222,7 @@ class SqlConnections(Calls[SqlEngine]):
             return work(connection)
         except TimeoutExceededError as error:
             if connection.dead:  # given up: nobody knows whether the statement went on
-                raise _StalledError(str(error)) from error
+                raise StalledError(str(error)) from error
             raise
         finally:
             if remaining is not None:
@@ -287,7 +293,3 @@ class SqlConnections(Calls[SqlEngine]):
         except Exception as error:  # noqa: BLE001 - whatever it was, closing undoes the transaction
             connection.close()
             logger.warning("%s: a rollback failed, its connection was closed: %s", self._named("transaction"), error)
-
-
-class _StalledError(Exception):
-    """A statement took too long, and its connection was given up before the server said that it has stopped."""

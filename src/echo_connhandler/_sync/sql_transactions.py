@@ -168,11 +168,14 @@ class SqlTransactions(SqlConnections):
                 return failure
             return Failure(failure.kind, failure.error, repeatable=False)  # there's nothing left to commit
 
+        def commit(connection: SqlConnection) -> None:
+            connection.run(self._dialect.commit, ())
+
         def attempt() -> None:
             held.check()
             try:
                 with shielded():
-                    held.connection.run(self._dialect.commit, ())
+                    self._sync_limited(held.connection, commit, None)
             except Exception as error:
                 failure = judge(error)
                 if failure is None or failure.kind is not Kind.LOST:
@@ -201,10 +204,13 @@ class SqlTransactions(SqlConnections):
         session = held.connection.session
         receipt = Receipt(session, f"{held.engine.name}-{session}", uuid.uuid4().hex)
 
+        def take(connection: SqlConnection) -> Receipt:
+            rows = (connection.run(*receipts.take(receipt))).rows
+            return Receipt(session, receipt.slot, receipt.mark, rows[0] if rows else None)
+
         def attempt() -> Receipt:
             held.check()
-            rows = (held.connection.run(*receipts.take(receipt))).rows
-            return Receipt(session, receipt.slot, receipt.mark, rows[0] if rows else None)
+            return self._sync_limited(held.connection, take, None)
 
         return persist(attempt, NO_RETRIES, self._judge("commit"), named=lambda: self._named("commit"))
 

@@ -1,0 +1,387 @@
+"""Frames of PostgreSQL through asyncpg: results of COPY read to record batches, and record batches sent by COPY.
+
+The twin for psycopg is `postgres_frames`. What both decide and decode is in `_core/postgres`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import tempfile
+from collections.abc import AsyncIterator, Generator
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import anyio
+import asyncpg
+from anyio import to_thread
+
+from .._core.errors import ConnectionFailedError, ParameterError
+from .._core.extras import require
+from .._core.postgres.binding import bind, settle, typed
+from .._core.postgres.copy_plan import CopyPlan, Described, Question, plan, row_description
+from .._core.postgres.copy_read import decode
+from .._core.postgres.copy_rows import MarkedRows
+from .._core.postgres.copy_write import Loading, loading
+from .._core.postgres.row_frames import rows_to_arrow
+from .._core.postgres.types import Column
+from .postgres_frames import MOST_BYTES, WHOLE
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from .._core.sqlvalues import Result, Target
+    from .protocol import AsyncBatches, AsyncCursor
+
+__all__ = ("Host", "Stream", "load", "open_batches")
+
+T = TypeVar("T")
+
+_SAVEPOINT = "_echo_frames"
+_AHEAD = 1 << 25  # bytes that are read while nobody asks for them
+
+
+class Stream(Protocol):
+    """A COPY that is being read off the connection."""
+
+    async def spool(self) -> None:
+        """Move what is still to come to a file on disk, so that the connection is free for other statements."""
+
+
+class Host(Protocol):
+    """What frames need of the connection that they belong to.
+
+    Before each operation of its own (run, run_many, open, a cursor's fetch, ping, and open_batches and load before they
+    call in here) the connection awaits `self.stream.spool()` unless `stream` is None. It is set and cleared here.
+    """
+
+    raw: asyncpg.Connection[Any]
+    stream: Stream | None
+    catalog: dict[Any, Any]  # empty at first; what was learned about the server's types is kept in it
+
+    @property
+    def dead(self) -> bool: ...
+
+    @property
+    def in_transaction(self) -> bool: ...
+
+    async def run(self, sql: str, params: tuple[Any, ...], most: int | None = None) -> Result: ...
+
+    async def open(self, sql: str, params: tuple[Any, ...]) -> AsyncCursor: ...
+
+    async def call(self, call: Any, *args: Any, **options: Any) -> Any:
+        """Await one call of asyncpg's within the time that a statement has; leave it stopped if it is cancelled."""
+
+    async def stopped(self) -> None:
+        """Wait until the server has stopped what was cancelled, or give the connection up."""
+
+    def remaining(self) -> float | None:
+        """Return the seconds that a statement begun now may take, None without end; 0.001 when there are none left."""
+
+    def failed(self, error: BaseException) -> BaseException:
+        """Return what `run` would raise when asyncpg raised `error` (TimeoutError included), and note a dead one."""
+
+
+async def open_batches(host: Host, sql: str, params: tuple[Any, ...], rows: int, *, settled: bool) -> AsyncBatches:
+    """Execute a query whose result is read as record batches: `AsyncSqlConnection.open_batches`."""
+    require("pyarrow", extra="arrow", purpose="reading frames")
+    require("numpy", extra="arrow", purpose="reading frames")
+    kinds, values = bind(sql, params)
+    text = typed(sql, kinds)
+    described = await _describe(host, text)
+    if len(values) != len(described.params):
+        raise ParameterError(f"the SQL text has {len(described.params)} parameters, {len(values)} values were given")
+    values = settle(kinds, values, described.params, frozenset())
+    mark = os.urandom(8)
+    number = int.from_bytes(mark, "big", signed=True)
+    made = await _answered(host, plan(text, values, described, host.catalog, number))
+    if not made.query:
+        batches = RowBatches(host, made, rows, settled=settled)
+        await batches.start(sql, params)
+        return batches
+    copied = CopyBatches(host, made, mark, rows, settled=settled)
+    await copied.start()
+    return copied
+
+
+async def load(host: Host, target: Target, batch: pa.RecordBatch) -> int:
+    """Insert a record batch by COPY: `AsyncSqlConnection.load`."""
+    require("numpy", extra="arrow", purpose="writing frames")
+    steps = loading(target, batch, host.catalog)
+    made = await _answered(host, steps)
+    schema, table = made.table
+    form = {"format": "binary"} if made.binary else {"format": "csv", "null": ""}
+    await host.call(
+        host.raw.copy_to_table,
+        table,
+        schema_name=schema,
+        columns=list(target.columns),
+        source=_pieces(made),
+        **form,
+    )
+    await _answered(host, made.check())
+    return batch.num_rows
+
+
+async def _pieces(made: Loading) -> AsyncIterator[bytes]:
+    pieces = made.pieces()
+    while (piece := await to_thread.run_sync(next, pieces, None)) is not None:
+        yield piece
+
+
+async def _describe(host: Host, sql: str) -> Described:
+    listener = _Listener(host.raw)
+    try:
+        statement = await host.call(host.raw.prepare, sql)
+    finally:
+        listener.end()
+    columns = [Column(each.name, each.type.oid, -1) for each in statement.get_attributes()]
+    told = row_description(bytes(listener.heard))
+    # Anything else would be a mistake of ours: then numerics come as text.
+    if [each[:2] for each in told] == [each[:2] for each in columns]:
+        columns = list(told)
+    return Described(tuple([each.oid for each in statement.get_parameters()]), tuple(columns))
+
+
+class _Listener:
+    """Hears what the server answers, between the transport and asyncpg, which keeps the modifiers of types to itself.
+
+    No SQL tells them of a query's columns without making a view, which standbys and reading transactions refuse.
+    """
+
+    def __init__(self, raw: Any) -> None:
+        self.heard = bytearray()
+        self._transport = raw._transport  # noqa: SLF001 - it has no other name
+        self._protocol = self._transport.get_protocol()
+        self._transport.set_protocol(self)
+
+    def end(self) -> None:
+        self._transport.set_protocol(self._protocol)
+
+    def data_received(self, data: bytes) -> None:
+        self.heard += data
+        self._protocol.data_received(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._protocol, name)
+
+
+async def _answered(host: Host, steps: Generator[Question, list[tuple[Any, ...]], T]) -> T:
+    """Put the questions of a plan to the server."""
+    try:
+        question = next(steps)
+        while True:
+            question = steps.send((await host.run(question.sql, ())).rows)
+    except StopIteration as end:
+        made: T = end.value
+        return made
+
+
+class CopyBatches:
+    """The result of a query, read by COPY in a task of its own, as asyncpg hands the bytes to who is waiting for them.
+
+    The task reads one batch ahead. Batches are decoded in a thread, while other tasks go on.
+    """
+
+    def __init__(self, host: Host, made: CopyPlan, mark: bytes, rows: int, *, settled: bool) -> None:
+        self._host = host
+        self._plan = made
+        self._wanted = rows
+        self._settled = settled
+        self._schema: pa.Schema | None = None
+        self._begun = False
+        self._rows = MarkedRows(mark, len(made.kinds))
+        self._most = 2**62 if rows >= WHOLE else MOST_BYTES
+        self._news = asyncio.Event()
+        self._room = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._ended = self._saved = False
+        self._failure: Exception | None = None
+        self._file: Any = None
+
+    async def start(self) -> None:
+        """Begin, and wait for the first row or an error."""
+        self._saved = self._host.in_transaction
+        if self._saved:
+            await self._host.run(f"SAVEPOINT {_SAVEPOINT}", ())
+        self._task = asyncio.create_task(self._copy())
+        self._host.stream = self
+        async with self._abandoned_on_failure():
+            await self._until(1)
+
+    async def _copy(self) -> None:
+        try:
+            await self._host.raw.copy_from_query(self._plan.query, output=self._take, format="binary")
+        except Exception as error:  # noqa: BLE001 - raised by who reads
+            self._failure = error
+        finally:
+            self._ended = True
+            self._news.set()
+
+    async def _take(self, piece: bytes) -> None:
+        if self._file is None:
+            self._rows.feed(piece)
+            self._news.set()
+            while self._file is None and self._full():
+                self._room.clear()
+                await self._room.wait()
+        else:
+            await to_thread.run_sync(self._file.write, len(piece).to_bytes(8, "big") + piece)
+
+    def _full(self) -> bool:
+        rows = self._rows
+        enough = rows.waiting >= 2 * self._wanted or rows.size >= _AHEAD
+        return (rows.waiting >= self._wanted and enough) or rows.size >= self._most
+
+    async def _until(self, rows: int) -> None:
+        """Wait until so many rows are there, or all."""
+        try:
+            async with asyncio.timeout(self._host.remaining()):
+                while not self._ended and self._rows.waiting < rows and self._rows.size < self._most:
+                    self._news.clear()
+                    self._room.set()
+                    await self._news.wait()
+        except TimeoutError as error:
+            raise self._host.failed(error) from error
+        if self._failure is not None:
+            raise self._host.failed(self._failure) from self._failure
+
+    @contextlib.asynccontextmanager
+    async def _abandoned_on_failure(self) -> AsyncIterator[None]:
+        try:
+            yield
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await self._abandon()
+            raise
+
+    async def fetch(self) -> pa.RecordBatch | None:
+        """Return the next batch; None at the end."""
+        async with self._abandoned_on_failure():
+            if self._host.stream is self:
+                await self._until(self._wanted)
+                if self._ended:
+                    await self._finish()
+            elif self._file is not None:
+                await to_thread.run_sync(self._reread)
+            elif not self._ended:
+                raise ConnectionFailedError("the connection was closed")
+            return await self._batch()
+
+    async def _batch(self) -> pa.RecordBatch | None:
+        parts = self._rows.gather(self._wanted)
+        self._room.set()
+        found = await to_thread.run_sync(self._decode, parts)
+        if found is None:
+            return None
+        batch, rest, left = found
+        self._rows.restore(rest, left)
+        return batch
+
+    def _decode(self, parts: list[bytes]) -> tuple[pa.RecordBatch, bytes, int] | None:
+        rows, rest, left = self._rows.split(parts, self._wanted)
+        if not len(rows.begins) and self._begun:
+            return None
+        self._begun = True
+        batch = decode(rows, self._plan.names, self._plan.kinds, self._schema)
+        if self._settled:
+            self._schema = batch.schema
+        return batch, rest, left
+
+    async def _finish(self) -> None:
+        """Give the connection back."""
+        if self._host.stream is self:
+            self._host.stream = None
+            if self._task is not None:
+                await self._task
+            if self._saved and self._failure is None and not self._host.dead:
+                await self._host.call(self._host.raw.execute, f"RELEASE SAVEPOINT {_SAVEPOINT}")
+
+    # Leaving early, or making room
+
+    async def spool(self) -> None:
+        """Move what is still to come to a file on disk; an error of the query is raised when that is read."""
+        if self._file is None:
+            self._file = tempfile.TemporaryFile(prefix="echo-connhandler-")  # noqa: SIM115 - closed with the batches
+        self._room.set()
+        try:
+            async with asyncio.timeout(self._host.remaining()):
+                while not self._ended:
+                    self._news.clear()
+                    await self._news.wait()
+        except TimeoutError as error:
+            self._failure = TimeoutError()
+            raised = self._host.failed(error)
+            with anyio.CancelScope(shield=True):
+                await self._abandon()
+            raise raised from error
+        await self._finish()
+        self._file.seek(0)
+
+    def _reread(self) -> None:
+        while self._rows.waiting < self._wanted:
+            head = self._file.read(8)
+            if not head:
+                break
+            self._rows.feed(self._file.read(int.from_bytes(head, "big")))
+        if self._failure is not None and not self._rows.waiting:
+            raise self._host.failed(self._failure)
+
+    async def aclose(self) -> None:
+        """End the query: stop it at the server if it isn't all there; a transaction goes on."""
+        with anyio.CancelScope(shield=True):
+            await self._abandon(undo=self._saved)
+            if self._file is not None:
+                self._file.close()
+
+    async def _abandon(self, *, undo: bool = False) -> None:
+        """Give the connection back from a COPY that did not end, or give it up."""
+        if self._host.stream is not self or self._task is None:
+            return
+        self._host.stream = None
+        ended = self._ended
+        self._task.cancel()
+        await asyncio.wait({self._task})
+        if self._host.dead:
+            return
+        if not ended:
+            await self._host.stopped()
+        if undo and not self._host.dead:
+            text = f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}; RELEASE SAVEPOINT {_SAVEPOINT}"
+            await self._host.call(self._host.raw.execute, text)
+
+
+class RowBatches:
+    """The result of a statement that COPY can't take, read as rows."""
+
+    def __init__(self, host: Host, made: CopyPlan, rows: int, *, settled: bool) -> None:
+        self._host = host
+        self._plan = made
+        self._wanted = rows
+        self._settled = settled
+        self._schema: pa.Schema | None = None
+        self._begun = False
+        self._cursor: AsyncCursor | None = None
+
+    async def start(self, sql: str, params: tuple[Any, ...]) -> None:
+        """Execute the statement."""
+        if self._plan.names:
+            self._cursor = await self._host.open(sql, params)
+        else:
+            await self._host.run(sql, params)
+
+    async def fetch(self) -> pa.RecordBatch | None:
+        """Return the next batch; None at the end."""
+        rows = [] if self._cursor is None else await self._cursor.fetch(self._wanted)
+        if not rows and self._begun:
+            return None
+        self._begun = True
+        batch = rows_to_arrow(rows, self._plan.names, self._plan.kinds, self._schema)
+        if self._settled:
+            self._schema = batch.schema
+        return batch
+
+    async def aclose(self) -> None:
+        """End the query."""
+        if self._cursor is not None:
+            await self._cursor.aclose()

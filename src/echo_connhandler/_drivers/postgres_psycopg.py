@@ -1,0 +1,609 @@
+"""PostgreSQL through psycopg 3, blocking. Below its cursors: libpq's own calls, with our values and our statements."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import select
+import threading
+from collections import OrderedDict
+from collections.abc import Generator, Iterable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import psycopg
+from psycopg import capabilities, errors, generators, pq, waiting
+from psycopg.adapt import AdaptersMap, Transformer
+from psycopg.conninfo import make_conninfo
+from psycopg.types.string import TextLoader
+
+from .._core.errors import (
+    AuthenticationError,
+    ConnectionFailedError,
+    ConnectTimeoutError,
+    EchoConnError,
+    QueryError,
+    TimeoutExceededError,
+)
+from .._core.postgres.binding import OPEN, Kinds, bind, bind_many, settle, typed
+from .._core.postgres.errors import connect_failure
+from .._core.postgres.values import TYPES_SQL, Loader, Types, load_rows
+from .._core.sqltext import first_keyword
+from .._core.sqlvalues import Result, Target
+from .postgres_common import (
+    AT_ONCE,
+    CANCEL_GRACE,
+    NO_CURSOR,
+    OUTDATED,
+    POOLED,
+    Attempt,
+    Clock,
+    affected,
+    attempts,
+    ca_file,
+    can_declare,
+    check_copy,
+    in_slices,
+    label,
+    not_committed,
+    read_only_server,
+    session_settings,
+)
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from .._core.sql_properties import SqlConnProperties
+    from .postgres_frames import Stream
+    from .protocol import Batches
+    from .registry import SqlSettings
+
+__all__ = ("PsycopgConnection", "connect")
+
+logger = logging.getLogger("echo_connhandler.sql")
+
+T = TypeVar("T")
+
+_STATEMENTS = 100  # prepared at a time in a session
+_TICK = 0.1  # seconds between looks for Ctrl-C
+_IDLE, _ERROR = pq.TransactionStatus.IDLE, pq.ExecStatus.FATAL_ERROR
+_ROWS = (pq.ExecStatus.TUPLES_OK, pq.ExecStatus.SINGLE_TUPLE, pq.ExecStatus.TUPLES_CHUNK)
+_COPYING = (pq.ExecStatus.COPY_IN, pq.ExecStatus.COPY_OUT, pq.ExecStatus.COPY_BOTH)
+
+
+def _adapters() -> AdaptersMap:
+    """Read as text what psycopg's C code doesn't read exactly as we want it."""
+    native = {16, 17, 20, 21, 23, 26, 701, 1700, 2950}
+    made = AdaptersMap(psycopg.adapters)
+    for info in psycopg.adapters.types:
+        for oid in (info.oid, info.array_oid):
+            if oid and oid not in native:
+                made.register_loader(oid, TextLoader)
+    return made
+
+
+_NATIVE = frozenset({16, 17, 20, 21, 23, 26, 701, 1700, 2950, 18, 19, 25, 1042, 1043, 705})
+_ADAPTERS = _adapters()
+
+
+class _Context:
+    def __init__(self, connection: Any) -> None:
+        self.connection = connection
+        self.adapters = _ADAPTERS
+
+
+def connect(settings: SqlSettings) -> PsycopgConnection:
+    """Open a connection to the first of the hosts that will do."""
+    props: SqlConnProperties = settings.props
+    options = " ".join(f"-c {name}={label(value)}" for name, value in session_settings(props).items())
+    failure: EchoConnError | None = None
+    for attempt in attempts(props):
+        try:
+            return PsycopgConnection(_open(attempt, props, options), props)
+        except errors._WaitTimeout as error:  # noqa: SLF001 - it has no other name
+            failure = ConnectTimeoutError(f"{attempt.host}:{attempt.port} did not answer in {attempt.seconds:.3g} s")
+            failure.__cause__ = error
+        except psycopg.Error as error:
+            failure = connect_failure(error, f"{attempt.host}:{attempt.port}")
+            if isinstance(failure, AuthenticationError):
+                break
+    raise failure or ConnectTimeoutError(f"no host answered within conn_timeout={props.conn_timeout:g} s")
+
+
+def _open(attempt: Attempt, props: SqlConnProperties, options: str) -> psycopg.Connection[Any]:
+    conninfo = make_conninfo(
+        **_tls(props),
+        host=attempt.host,
+        port=attempt.port,
+        user=props.user,
+        password=props.password,
+        dbname=props.database,
+        options=options,
+        client_encoding="UTF8",
+        target_session_attrs=attempt.wanted,
+        gssencmode="disable",
+        keepalives_idle=30,
+        keepalives_interval=10,
+        keepalives_count=3,
+    )
+    steps = generators.connect(conninfo)
+    try:
+        raw: psycopg.Connection[Any] = psycopg.Connection(waiting.wait_conn(steps, _TICK, attempt.seconds))
+    finally:
+        steps.close()
+    raw.autocommit = True
+    return raw
+
+
+def _tls(props: SqlConnProperties) -> dict[str, Any]:
+    mode = props.tls
+    found: dict[str, Any] = {"sslmode": mode}
+    if mode == "require" and props.verify_ssl is not False:
+        found = {"sslmode": "verify-full", "sslrootcert": ca_file(props) or "system"}
+    if props.client_cert is not None:
+        found |= {"sslcert": props.client_cert, "sslkey": props.client_key or props.client_cert}
+        found["sslpassword"] = props.client_key_password
+    return found
+
+
+class _Plan:
+    """A statement that was executed before: when it's seen again it is prepared. `loaders` are of its columns."""
+
+    __slots__ = ("columns", "loaders", "name", "query", "types")
+
+    def __init__(self, sql: str) -> None:
+        self.query = sql.encode()
+        self.name: bytes | None = None
+        self.types: tuple[int, ...] = ()
+        self.columns: tuple[str, ...] = ()
+        self.loaders: list[tuple[int, Loader]] = []
+
+
+class PsycopgConnection:
+    """One connection. One thread at a time uses it; `cancel` and `close` may come from any."""
+
+    def __init__(self, raw: psycopg.Connection[Any], props: SqlConnProperties) -> None:
+        self.raw = raw
+        self.stream: Stream | None = None
+        self.catalog: dict[Any, Any] = {}
+        self.session = raw.pgconn.backend_pid
+        self._pg = raw.pgconn
+        self._props = props
+        self._clock = Clock(props)
+        self._closed = False
+        self._in_use = threading.RLock()
+        self._cancelling = threading.Lock()
+        self._running = False
+        self._plans: OrderedDict[str, _Plan] = OrderedDict()
+        self._numbered = 0
+        self._prepares = True
+        self._stale: list[bytes | None] = []
+        self._types = Types()
+        self._values = Transformer(_Context(raw))
+        self._poll = select.poll()
+        self._poll.register(raw.pgconn.socket, select.POLLRDHUP | select.POLLHUP | select.POLLERR)
+        self._reading: _PsycopgCursor | None = None
+        raw.add_notice_handler(_note)
+
+    # What is known without I/O
+
+    @property
+    def dead(self) -> bool:
+        """Whether it must not be used again. A server's goodbye that has arrived counts."""
+        if self._closed or self._pg.status != pq.ConnStatus.OK:
+            return True
+        return not self._running and self._hung_up()
+
+    def _hung_up(self) -> bool:
+        try:
+            return bool(self._poll.poll(0))
+        except (OSError, ValueError):
+            return True
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction is open, one of a cursor of ours not counted."""
+        if self._closed or self._reading is not None or self._pg.status != pq.ConnStatus.OK:
+            return False
+        return self._pg.transaction_status != _IDLE
+
+    # Statements
+
+    def run(self, sql: str, params: tuple[Any, ...], most: int | None = None) -> Result:
+        """Execute one statement and fetch what it answers, at most `most` rows."""
+        kinds, values = bind(sql, params)
+        with self._using():
+            return self._answer(sql, kinds, values, most)
+
+    def run_many(self, sql: str, rows: Iterable[tuple[Any, ...]], *, adapted: bool = False) -> int:
+        """Execute one statement for each row and return the rows affected."""
+        changed = 0
+        with self._using():
+            for some in in_slices(rows, AT_ONCE):
+                kinds, bound = bind_many(sql, some)
+                for values in bound:
+                    changed += self._answer(sql, kinds, values).affected
+        return changed
+
+    def open(self, sql: str, params: tuple[Any, ...]) -> _PsycopgCursor | _Fetched:
+        """Execute a query whose rows are read in batches."""
+        kinds, values = bind(sql, params)
+        with self._using():
+            if not can_declare(sql):
+                return _Fetched(self._answer(sql, kinds, values))
+            return self._declared(sql, kinds, values)
+
+    def open_batches(self, sql: str, params: tuple[Any, ...], rows: int, *, settled: bool) -> Batches:
+        """Execute a query whose result is read as record batches of at most `rows` rows."""
+        from . import postgres_frames as frames  # numpy and pyarrow: only who reads frames needs them
+
+        with self._using():
+            return frames.open_batches(self, sql, params, rows, settled=settled)
+
+    def load(self, target: Target, batch: pa.RecordBatch) -> int:
+        """Insert a record batch and return the number of its rows."""
+        from . import postgres_frames as frames
+
+        with self._using():
+            return frames.load(self, target, batch)
+
+    def ping(self) -> None:
+        """Ask the server for an empty statement's answer."""
+        with self._using():
+            self._answer("", once=True)
+
+    def limit(self, seconds: float | None) -> None:
+        """Stop statements that still run when so many seconds have passed from now."""
+        self._clock.limit(seconds)
+
+    # Ending
+
+    def cancel(self) -> None:
+        """Stop the statement that runs now. It asks in a thread of its own and waits for nothing."""
+        if self._running and not self._closed and not self._cancelling.locked():
+            threading.Thread(target=self._cancel, daemon=True, name="echo-connhandler-cancel").start()
+
+    def _cancel(self) -> None:
+        # While this holds the lock no other statement begins, so none but the one that runs now is hit.
+        if self._cancelling.acquire(blocking=False):
+            try:
+                if self._running:
+                    self.raw.cancel_safe(timeout=CANCEL_GRACE)
+            except (psycopg.Error, OSError) as error:
+                logger.warning("a statement could not be cancelled: %s", error)
+            finally:
+                self._cancelling.release()
+
+    def close(self) -> None:
+        """Close the connection, at the end of the statement that runs."""
+        self._closed = True
+        if self._in_use.acquire(blocking=False):
+            try:
+                with self._cancelling:
+                    self.raw.close()
+            finally:
+                self._in_use.release()
+
+    # What the above is made of
+
+    def reading(self) -> contextlib.AbstractContextManager[None]:
+        """Hold the connection for the reading of a stream."""
+        return self._using(spooling=False)
+
+    @contextlib.contextmanager
+    def _using(self, keep: _PsycopgCursor | None = None, *, spooling: bool = True) -> Generator[None]:
+        try:
+            with self._in_use:
+                if self._closed:
+                    raise ConnectionFailedError("the connection was closed")
+                if self._pg.status != pq.ConnStatus.OK or self._hung_up():
+                    self._closed = True
+                    raise ConnectionFailedError("the server has closed the connection")
+                if spooling and self.stream is not None:
+                    self.stream.spool()
+                if self._reading is not None and self._reading is not keep:
+                    self._keep_reading()
+                yield
+        finally:
+            if self._closed:  # by another thread, which left it to this one; or it was lost
+                self.close()
+
+    def _answer(
+        self,
+        sql: str,
+        kinds: Kinds = (),
+        values: list[Any] | None = None,
+        most: int | None = None,
+        *,
+        once: bool = False,
+    ) -> Result:
+        """Execute one statement, which will not be seen again if `once`; `_using` is in force."""
+        check_copy(sql)
+        text = typed(sql, kinds)
+        free = self._pg.transaction_status == _IDLE
+        try:
+            return self._result(sql, text, kinds, values or [], most, once=once)
+        except psycopg.Error as error:
+            if error.sqlstate == "25006" and self._expects_writes():
+                self._closed = True
+                raise read_only_server(error) from error
+            plan = self._plans.get(text)
+            code = error.sqlstate or ""
+            if plan is None or plan.name is None or not (code in POOLED or code[:2] in OUTDATED):
+                raise
+            self._forget(pooled=code in POOLED)
+            if not free:
+                raise
+        return self._result(sql, text, kinds, values or [], most, once=once)
+
+    def _result(self, sql: str, text: str, kinds: Kinds, values: list[Any], most: int | None, *, once: bool) -> Result:
+        plan = self._plan(text, once=once, prepared=OPEN in kinds)
+        if OPEN in kinds:
+            values = settle(kinds, values, plan.types, self._types.hstore)
+        answers = self.drive(self._sending(plan, values, most))
+        answer = answers[-1]
+        if answer.status in _ROWS:
+            return self._rows(plan, answers, most)
+        status = (answer.command_status or b"").decode()
+        if answer.status in _COPYING:
+            self._closed = True
+            raise QueryError("COPY with STDIN or STDOUT can't be executed as a statement")
+        if status.startswith(("DROP", "ALTER")):
+            self._forget(pooled=False)
+        if status == "ROLLBACK" and first_keyword(sql, "postgres") in ("COMMIT", "END"):
+            raise not_committed()
+        return Result((), [], affected(status))
+
+    def _rows(self, plan: _Plan, answers: list[Any], most: int | None) -> Result:
+        first = answers[0]
+        if plan.name is None or not plan.columns:
+            self._learn(plan, first)
+        rows: list[tuple[Any, ...]] = []
+        for answer in answers:
+            if answer.ntuples:
+                self._values.set_pgresult(answer)
+                rows += self._values.load_rows(0, answer.ntuples, tuple)
+        if most is not None:
+            del rows[most:]
+        if plan.loaders:
+            rows = load_rows(rows, plan.loaders)
+        return Result(plan.columns, rows, affected((answers[-1].command_status or b"").decode()))
+
+    def _learn(self, plan: _Plan, answer: Any) -> None:
+        """Note the columns of a result, and how to read them."""
+        places = range(answer.nfields)
+        plan.columns = tuple([answer.fname(place).decode() for place in places])
+        oids = [(place, answer.ftype(place)) for place in places]
+        wanted = [(place, oid) for place, oid in oids if oid not in _NATIVE]
+        self._ask_types([oid for _, oid in wanted])
+        plan.loaders = [(place, self._types.loader(oid)) for place, oid in wanted if not self._types.plain(oid)]
+
+    def _ask_types(self, oids: list[int]) -> None:
+        while missing := self._types.missing(oids):
+            text = ",".join(map(str, missing))
+            answer = self.drive(self._executing(TYPES_SQL.encode(), [text.encode()]))[-1]
+            self._values.set_pgresult(answer)
+            self._types.learn(missing, self._values.load_rows(0, answer.ntuples, tuple))
+
+    # Statements that were seen before
+
+    def _plan(self, text: str, *, once: bool, prepared: bool) -> _Plan:
+        """Return how a statement is executed; `prepared` asks for the types of its parameters."""
+        plan = None if once else self._plans.get(text)
+        if plan is None:
+            plan = _Plan(text)
+            if not once:
+                self._plans[text] = plan
+                if len(self._plans) > _STATEMENTS:
+                    self._stale.append(self._plans.popitem(last=False)[1].name)
+            if not prepared:
+                return plan
+        elif plan.name is not None:
+            self._plans.move_to_end(text)
+            return plan
+        if self._prepares or prepared:
+            self._prepare(plan, named=self._prepares and not once)
+        return plan
+
+    def _prepare(self, plan: _Plan, *, named: bool) -> None:
+        self._clear_away()
+        self._numbered += 1
+        name = f"_echo_{self._numbered}".encode() if named else b""
+        self.drive(self._preparing(name, plan.query))
+        described = self.drive(self._describing(name))[-1]
+        plan.types = tuple([described.param_type(n) for n in range(described.nparams)])
+        plan.name = name or None
+        plan.columns = ()
+        self._ask_types(list(plan.types))
+
+    def _clear_away(self) -> None:
+        """Have the server forget prepared statements; it refuses within a transaction that has failed."""
+        while self._stale and self._pg.transaction_status != pq.TransactionStatus.INERROR:
+            if name := self._stale.pop():
+                self.drive(self._executing(b"DEALLOCATE " + name))
+
+    def _forget(self, *, pooled: bool) -> None:
+        """Prepare everything anew; and nothing any more, where a pooler between us and the server loses it."""
+        if pooled:
+            self._prepares = False
+        else:
+            self._stale += [plan.name for plan in self._plans.values()]
+        self._plans.clear()
+
+    # What libpq does
+
+    def _sending(self, plan: _Plan, values: list[Any], most: int | None) -> Generator[Any, Any, list[Any]]:
+        params = [value if value is None or type(value) is bytes else str(value).encode() for value in values]
+        formats = [1 if type(value) is bytes else 0 for value in values]
+        if plan.name is None:
+            self._pg.send_query_params(plan.query, params, param_formats=formats)
+        else:
+            self._pg.send_query_prepared(plan.name, params, param_formats=formats)
+        if most is None:
+            return (yield from self._results())
+        return (yield from self._first(most))
+
+    def _preparing(self, name: bytes, query: bytes) -> Generator[Any, Any, list[Any]]:
+        self._pg.send_prepare(name, query)
+        return (yield from self._results())
+
+    def _describing(self, name: bytes) -> Generator[Any, Any, list[Any]]:
+        self._pg.send_describe_prepared(name)
+        return (yield from self._results())
+
+    def _executing(self, query: bytes, params: list[bytes] | None = None) -> Generator[Any, Any, list[Any]]:
+        self._pg.send_query_params(query, params)
+        return (yield from self._results())
+
+    def _results(self) -> Generator[Any, Any, list[Any]]:
+        answers = yield from generators.execute(self._pg)
+        for answer in answers:
+            if answer.status == _ERROR:
+                raise errors.error_from_result(answer, encoding="utf-8")
+        return answers
+
+    def _first(self, most: int) -> Generator[Any, Any, list[Any]]:
+        """Fetch no more than the first rows into memory, and stop a query that has many more."""
+        free = self._pg.transaction_status == _IDLE
+        if capabilities.has_stream_chunked():
+            self._pg.set_chunked_rows_mode(most)
+        else:
+            self._pg.set_single_row_mode()
+        yield from generators.send(self._pg)
+        kept: list[Any] = []
+        rows = 0
+        stopped = False
+        while (answer := (yield from generators.fetch(self._pg))) is not None:
+            if answer.status == _ERROR:
+                if not (stopped and answer.error_field(pq.DiagnosticField.SQLSTATE) == b"57014"):
+                    raise errors.error_from_result(answer, encoding="utf-8")
+            elif rows < most or not kept:
+                kept.append(answer)
+                rows += answer.ntuples
+            elif answer.ntuples and free and not stopped:
+                stopped = True
+                self.raw.cancel_safe(timeout=CANCEL_GRACE)
+        return kept
+
+    def drive(self, steps: Generator[int, int, T]) -> T:
+        """Drive a generator of psycopg's kind to its end, within the time that a statement has."""
+        timeout = self._clock.start()
+        self._running = True
+        try:
+            return self.raw.wait(steps, _TICK, timeout)  # type: ignore[arg-type]
+        except errors._WaitTimeout as error:  # noqa: SLF001 - it has no other name
+            self._stop(steps)
+            raise TimeoutExceededError(f"the statement was stopped {self._clock.over()}") from error
+        except errors.QueryCanceled as error:
+            why = self._clock.over()
+            if why is None:
+                raise
+            raise TimeoutExceededError(f"the statement was stopped {why}") from error
+        finally:
+            with self._cancelling:  # a request to cancel that is on its way must not hit the next statement
+                self._running = False
+            if self._pg.status != pq.ConnStatus.OK:
+                self._closed = True
+
+    def _stop(self, steps: Generator[int, int, T]) -> None:
+        """Stop the statement at the server, or give the connection up."""
+        try:
+            self.raw.cancel_safe(timeout=CANCEL_GRACE)
+            self.raw.wait(steps, _TICK, CANCEL_GRACE)  # type: ignore[arg-type]
+        except errors.QueryCanceled:
+            return
+        except (psycopg.Error, OSError):
+            self._closed = True
+
+    def _expects_writes(self) -> bool:
+        wanted = self._props.target_session_attrs
+        return wanted in ("read-write", "primary") and self._pg.parameter_status(b"in_hot_standby") != b"off"
+
+    # Cursors
+
+    def _declared(self, sql: str, kinds: Kinds, values: list[Any]) -> _PsycopgCursor | _Fetched:
+        self._numbered += 1
+        name = f"_echo_cursor_{self._numbered}"
+        own = self._pg.transaction_status == _IDLE
+        hold = "WITH HOLD " if own else ""
+        if own:
+            self._answer("BEGIN")
+        try:
+            self._answer(f"DECLARE {name} NO SCROLL CURSOR {hold}FOR {sql}", kinds, values, once=True)
+            columns = self._answer(f"FETCH 0 FROM {name}", once=True).columns
+        except BaseException as error:
+            if not own or self._closed:
+                raise
+            self._answer("ROLLBACK")
+            # What no cursor takes that outlives its transaction: FOR UPDATE.
+            if getattr(error, "sqlstate", None) not in NO_CURSOR:
+                raise
+            return _Fetched(self._answer(sql, kinds, values))
+        cursor = _PsycopgCursor(self, name, columns)
+        if own:
+            self._reading = cursor
+        return cursor
+
+    def _read(self, cursor: _PsycopgCursor, name: str, count: int) -> list[tuple[Any, ...]]:
+        with self._using(keep=cursor):
+            try:
+                return self._answer(f"FETCH {count} FROM {name}", once=True).rows
+            except BaseException:
+                self._end_reading(cursor)
+                raise
+
+    def _end(self, cursor: _PsycopgCursor, name: str) -> None:
+        with self._using(keep=cursor):
+            if self._reading is cursor:
+                self._end_reading(cursor)
+            elif self._pg.transaction_status != pq.TransactionStatus.INERROR:
+                with contextlib.suppress(errors.InvalidCursorName):  # its transaction has ended, and it with it
+                    self._answer(f"CLOSE {name}", once=True)
+
+    def _end_reading(self, cursor: _PsycopgCursor) -> None:
+        """End the transaction that was begun for a cursor."""
+        if self._reading is cursor:
+            self._reading = None
+            if not self._closed:
+                self._answer("ROLLBACK")
+
+    def _keep_reading(self) -> None:
+        """Have the server keep the rest of the rows, so that other statements have transactions of their own."""
+        self._reading = None
+        self._answer("COMMIT")
+
+
+def _note(diagnostic: Any) -> None:
+    logger.debug("PostgreSQL says: %s: %s", diagnostic.severity, diagnostic.message_primary)
+
+
+class _Fetched:
+    """A result that was read at once, as no cursor could be had for it."""
+
+    def __init__(self, result: Result) -> None:
+        self.columns = result.columns
+        self._rows = iter(result.rows)
+
+    def fetch(self, count: int) -> list[tuple[Any, ...]]:
+        return [row for _, row in zip(range(count), self._rows, strict=False)]
+
+    def close(self) -> None:
+        self._rows = iter(())
+
+
+class _PsycopgCursor:
+    """A cursor that the server keeps. Outside of a transaction it has one of its own, until something else is run."""
+
+    def __init__(self, connection: PsycopgConnection, name: str, columns: tuple[str, ...]) -> None:
+        self.columns = columns
+        self._connection = connection
+        self._name = name
+        self._open = True
+
+    def fetch(self, count: int) -> list[tuple[Any, ...]]:
+        return self._connection._read(self, self._name, count)  # noqa: SLF001 - one class in two
+
+    def close(self) -> None:
+        if self._open:
+            self._open = False
+            if not self._connection.dead:
+                self._connection._end(self, self._name)  # noqa: SLF001
