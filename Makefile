@@ -1,6 +1,6 @@
 # The first two are all that a fresh machine needs: `make demo`, `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help demo test generate check lint types docs bench clean
+.PHONY: help demo test cut generate check lint types docs bench clean
 
 VENV ?= .venv
 RUN := $(VENV)/bin/python
@@ -18,7 +18,11 @@ demo: $(READY) ## pull a year of real prices from a misbehaving portal into SQLi
 	$(RUN) -m examples.ccee_prices
 
 test: $(READY) ## run all tests, with coverage
+	sh scripts/servers.sh
 	sh scripts/test.sh $(RUN)
+
+cut: $(READY) ## cut SQL connections at every single byte: a quarter of an hour
+	ECHO_TEST_CUT_STEP=1 $(RUN) -m pytest -q -n auto tests/_async/test_sql_cut.py tests/_sync/test_sql_cut.py
 
 generate: $(READY) ## write the sync twins
 	$(RUN) scripts/unasync.py
@@ -39,6 +43,7 @@ docs: $(READY) ## build the documentation
 bench: $(READY) ## compare with peers, side by side
 	$(RUN) -m benchmarks.imports
 	$(RUN) -m benchmarks.sqlite
+	$(RUN) -m benchmarks.http
 
 clean: ## remove what was made
 	rm -rf $(VENV) docs/_build demo-output .coverage* .pytest_cache .mypy_cache .ruff_cache

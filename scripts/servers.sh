@@ -12,10 +12,11 @@ if [ -z "${ECHO_TEST_MYSQL_URL:-}" ] && ! { command -v mariadbd && command -v ma
     # The programs without the service; the second has one that the first needs to make a data folder.
     missing="$missing mariadb-server-core mariadb-client-core"
 fi
+command -v nginx >/dev/null || missing="$missing nginx-light"
 [ -n "$missing" ] || exit 0
 
 if ! command -v apt-get >/dev/null; then
-    echo "servers: the tests need PostgreSQL and MariaDB: install them so that initdb and mariadbd are on the PATH, or" >&2
+    echo "servers: the tests need PostgreSQL, MariaDB and nginx: install them so that initdb, mariadbd and nginx are on the PATH, or" >&2
     echo "servers: name servers of yours with ECHO_TEST_POSTGRES_URL and ECHO_TEST_MYSQL_URL" >&2
     exit 1
 fi

@@ -45,12 +45,21 @@ PATTERNS = {
     r"_async_([a-z]\w*)": r"_sync_\1",
 }
 NAMES = {
+    "StopAsyncIteration": "StopIteration",
+    "AsyncByteStream": "SyncByteStream",
     "__aenter__": "__enter__",
     "__aexit__": "__exit__",
     "__aiter__": "__iter__",
+    "__anext__": "__next__",
     "aclose": "close",
+    "aiter_bytes": "iter_bytes",
+    "aiter_lines": "iter_lines",
     "aiter_raw": "iter_raw",
+    "aiter_text": "iter_text",
+    "aread": "read",
     "asynccontextmanager": "contextmanager",
+    "get_or_create_async_httpx_client": "get_or_create_httpx_client",
+    "set_async_httpx_client": "set_httpx_client",
 }
 
 # Names no rule could serve, and what to write instead.

@@ -9,6 +9,17 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
+    from .clients import (
+        AsyncAPIClient,
+        HTTPAuthenticatedClient,
+        HTTPClient,
+        api_key_auth,
+        basic_auth,
+        bearer_token_auth,
+        oauth_token_auth,
+        sign_request,
+    )
+    from .energy import BazeHttpHandler, CceeHttpHandler, OnsHttpConnProperties, OnsHttpHandler
     from .errors import (
         AuthenticationError,
         BlockedByWafError,
@@ -29,12 +40,38 @@ if TYPE_CHECKING:
         UnexpectedStatusError,
     )
     from .factory import connect
-    from .http import HttpConnProperties, HttpHandler, HttpSession, LoginFlow
+    from .http import (
+        Cursor,
+        HttpConnProperties,
+        HttpHandler,
+        HttpSession,
+        InsecureTlsWarning,
+        LinkHeader,
+        LoginFlow,
+        NextLink,
+        OAuth2,
+        OAuth2Session,
+        Offset,
+        Page,
+        PageNumber,
+        PageStyle,
+    )
     from .instrumentation import RetryDetails
     from .resilience import Resilience
-    from .sql import ColumnInfo, SqlLiteConnProperties, SqlLiteHandler
+    from .sql import ColumnInfo, MySqlHandler, PgSqlHandler, SqlConnProperties, SqlLiteConnProperties, SqlLiteHandler
 
 _HOMES = {
+    "clients": (
+        "AsyncAPIClient",
+        "HTTPAuthenticatedClient",
+        "HTTPClient",
+        "api_key_auth",
+        "basic_auth",
+        "bearer_token_auth",
+        "oauth_token_auth",
+        "sign_request",
+    ),
+    "energy": ("BazeHttpHandler", "CceeHttpHandler", "OnsHttpConnProperties", "OnsHttpHandler"),
     "errors": (
         "AuthenticationError",
         "BlockedByWafError",
@@ -55,34 +92,76 @@ _HOMES = {
         "UnexpectedStatusError",
     ),
     "factory": ("connect",),
-    "http": ("HttpConnProperties", "HttpHandler", "HttpSession", "LoginFlow"),
+    "http": (
+        "Cursor",
+        "HttpConnProperties",
+        "HttpHandler",
+        "HttpSession",
+        "InsecureTlsWarning",
+        "LinkHeader",
+        "LoginFlow",
+        "NextLink",
+        "OAuth2",
+        "OAuth2Session",
+        "Offset",
+        "Page",
+        "PageNumber",
+        "PageStyle",
+    ),
     "instrumentation": ("RetryDetails",),
     "resilience": ("Resilience",),
-    "sql": ("ColumnInfo", "SqlLiteConnProperties", "SqlLiteHandler"),
+    "sql": (
+        "ColumnInfo",
+        "MySqlHandler",
+        "PgSqlHandler",
+        "SqlConnProperties",
+        "SqlLiteConnProperties",
+        "SqlLiteHandler",
+    ),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = (
+    "AsyncAPIClient",
     "AuthenticationError",
+    "BazeHttpHandler",
     "BlockedByWafError",
+    "CceeHttpHandler",
     "ColumnInfo",
     "ConnectTimeoutError",
     "ConnectionFailedError",
     "ConstraintError",
+    "Cursor",
     "EchoConnError",
+    "HTTPAuthenticatedClient",
+    "HTTPClient",
     "HandlerClosedError",
     "HttpConnProperties",
     "HttpHandler",
     "HttpSession",
+    "InsecureTlsWarning",
     "InvalidRequestError",
+    "LinkHeader",
     "LoginFlow",
     "MissingExtraError",
+    "MySqlHandler",
+    "NextLink",
+    "OAuth2",
+    "OAuth2Session",
+    "Offset",
+    "OnsHttpConnProperties",
+    "OnsHttpHandler",
     "OutcomeUnknownError",
+    "Page",
+    "PageNumber",
+    "PageStyle",
     "ParameterError",
+    "PgSqlHandler",
     "QueryError",
     "RateLimitedError",
     "Resilience",
     "RetryDetails",
+    "SqlConnProperties",
     "SqlLiteConnProperties",
     "SqlLiteHandler",
     "TimeoutExceededError",
@@ -90,7 +169,12 @@ __all__ = (
     "UnexpectedContentError",
     "UnexpectedStatusError",
     "__version__",
+    "api_key_auth",
+    "basic_auth",
+    "bearer_token_auth",
     "connect",
+    "oauth_token_auth",
+    "sign_request",
 )
 
 

@@ -7,22 +7,48 @@ from typing import Any, ClassVar, Self
 
 import httpx
 
-from ._async.http import AsyncHttpCalls
-from ._concurrency import Logins
+from ._async.http_many import AsyncHttpMany
+from ._async.http_transfers import AsyncHttpTransfers
+from ._concurrency import Allowances, Logins
+from ._core.errors import UnexpectedStatusError
+from ._core.http_batches import HttpRequest
 from ._core.http_cookies import cookie_jar
+from ._core.http_options import InsecureTlsWarning
 from ._core.http_requests import HttpBase, RequestOptions
 from ._core.login import HttpSession, LoginFlow
+from ._core.oauth2 import OAuth2, OAuth2Session
+from ._core.pagination import Cursor, LinkHeader, NextLink, Offset, Page, PageNumber, PageStyle, Selector
 from ._core.properties import ConnProperties, HttpConnProperties
 from ._core.redaction import Redactor
 from ._core.retry import Resilience
 from ._drivers.httpx_clients import ClientSettings, default_headers
-from ._sync.http import HttpCalls
+from ._drivers.tls import warn_of_weak_tls
+from ._sync.http_many import HttpMany
+from ._sync.http_transfers import HttpTransfers
 from .core import ConnHandler
 
-__all__ = ("HttpConnProperties", "HttpHandler", "HttpSession", "LoginFlow", "RequestOptions")
+__all__ = (
+    "Cursor",
+    "HttpConnProperties",
+    "HttpHandler",
+    "HttpRequest",
+    "HttpSession",
+    "InsecureTlsWarning",
+    "LinkHeader",
+    "LoginFlow",
+    "NextLink",
+    "OAuth2",
+    "OAuth2Session",
+    "Offset",
+    "Page",
+    "PageNumber",
+    "PageStyle",
+    "RequestOptions",
+    "Selector",
+)
 
 
-class HttpHandler(HttpCalls, AsyncHttpCalls, ConnHandler):
+class HttpHandler(HttpTransfers, HttpMany, AsyncHttpTransfers, AsyncHttpMany, ConnHandler):
     """Any HTTP API: `get` and its like for threads, `async_get` and its like for asyncio and trio.
 
     It sends no credentials by itself. A handler for an API that needs a login is a subclass with a `login_flow`.
@@ -32,24 +58,29 @@ class HttpHandler(HttpCalls, AsyncHttpCalls, ConnHandler):
     props: HttpConnProperties
 
     def _set_up(self, props: ConnProperties, resilience: Resilience, pool_size: int) -> None:
+        is_new = "props" not in self.__dict__  # not one made from another handler, which has warned
         super()._set_up(props, resilience, pool_size)
+        if is_new:
+            warn_of_weak_tls(self.props, stacklevel=3)
         self._base = HttpBase(self.props, httpx.Headers(default_headers()))
         self._jar = cookie_jar(self.props.cookies, self._base.url)
         self._redactor = Redactor(self.props.secrets())
+        self._allowances = Allowances()
         self._logins = Logins() if type(self).login_flow is not HttpHandler.login_flow else None
         self._settings = ClientSettings(
             self.props, self._base.origin, self._jar.jar, size=pool_size, redactor=self._redactor
         )
 
     def _left_behind(self) -> frozenset[str]:
-        return super()._left_behind() | {"_base", "_jar", "_redactor", "_logins", "_settings"}
+        return super()._left_behind() | {"_base", "_jar", "_redactor", "_allowances", "_logins", "_settings"}
 
     def login_flow(self) -> LoginFlow:
         """Log in. Override it with a generator that yields `httpx.Request`s and receives their `httpx.Response`s.
 
         It runs once for all threads and tasks of the handler, again when the session ends, and is written once for
-        both flavours. A status of 400 or above is a refused login, 429 and the likes of 503 are tried again.
-        Cookies are kept by themselves.
+        both flavours. A status of 400 or above is a refused login: its `AuthenticationError` is raised at the `yield`,
+        where a flow that knows better may catch it. 429 and the likes of 503 are tried again from the start of the
+        flow. Cookies are kept by themselves.
 
         Returns:
             HttpSession: what to send with every request to the host from now on.
@@ -63,6 +94,17 @@ class HttpHandler(HttpCalls, AsyncHttpCalls, ConnHandler):
         The handler then logs in again, once, and repeats the request.
         """
         return response.status_code == 401
+
+    def response_error(self, response: httpx.Response) -> UnexpectedStatusError | None:
+        """Return the error that an answer means; override it for APIs that answer 200 and tell of an error inside.
+
+        It is not asked about answers that the call's `response_ok` takes by a function, as None or by their status of
+        300 or above. The error is raised; it is repeated only where `response` has a temporary status.
+
+        Returns:
+            UnexpectedStatusError: or one of its kind, made with `response`; None lets `response_ok` decide.
+        """
+        return None
 
     def url_for(self, endpoint: str) -> httpx.URL:
         """Return the full URL of an endpoint."""
@@ -101,6 +143,7 @@ class HttpHandler(HttpCalls, AsyncHttpCalls, ConnHandler):
         for cookie in self._jar.jar:
             if twin.props.cookies.get(cookie.name) == self.props.cookies.get(cookie.name):
                 twin._jar.jar.set_cookie(cookie)  # noqa: SLF001 - a handler of this class
+        twin._allowances = self._allowances  # noqa: SLF001 - the same server
         if self._logins is not None:
             twin._logins = self._logins  # noqa: SLF001 - the same user: the twin need not log in again
         return twin

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import httpx
@@ -107,21 +108,43 @@ async def test_a_401_that_stays_after_a_new_login_is_an_unexpected_status(server
     assert server.hits("/forbidden") == 3
 
 
-async def test_a_refused_password_is_tried_once_for_all_who_wait(server: HttpServer) -> None:
+@pytest.mark.parametrize("callers", [16, 200])
+async def test_a_refused_password_is_tried_once_for_all_whose_session_ended(server: HttpServer, callers: int) -> None:
     api = Api(server)
-    handler = make(server, "planted-wrong")
+    all_are_there = threading.Barrier(callers)
+
+    def turned_away(request: Request) -> Reply:
+        all_are_there.wait(60)  # so that each call has begun before the login is tried
+        return Reply(401)
+
+    handler = make(server, pool_size=callers)
+    await handler.async_get("data")
+    server.route("GET", "/later")(turned_away)
+    server.route("POST", "/login")(lambda _: Reply(401, {}, b"wrong password"))
     with no_waits() as waits:
         async with AsyncTasks() as tasks:
-            for _ in range(16):
-                tasks.start(handler.async_get, "data")
+            for _ in range(callers):
+                tasks.start(handler.async_get, "later")
     assert waits == []
     assert {type(result) for result in tasks.results} == {AuthenticationError}
-    assert len({id(result) for result in tasks.results}) == 16
-    assert api.logins < 16  # those who came while the first waited did not try again
-    assert server.hits("/data") == 0
+    assert len({id(result) for result in tasks.results}) == callers
+    assert api.logins == 2  # the one that went well, and the refused one
+    assert server.hits("/later") == callers
     for result in tasks.results:
         assert "planted" not in str(result)
         assert "wrong password" in str(result)
+    await handler.async_close()
+
+
+async def test_a_later_call_tries_a_refused_password_again(server: HttpServer) -> None:
+    api = Api(server)
+    handler = make(server)
+    server.script("/login", [Reply(401), Reply(401), Reply.json({"token": api.token})])
+    for _ in range(2):
+        with pytest.raises(AuthenticationError):
+            await handler.async_get("data")
+    assert await handler.async_get_json("data") == {"ok": True}
+    assert api.logins == 3
     await handler.async_close()
 
 
@@ -205,6 +228,49 @@ async def test_handlers_made_from_one_another_share_the_login(server: HttpServer
         async with handler.with_headers({"X-One": "1"}) as other:
             await other.async_get("data")
     assert api.logins == 1
+
+
+class ForgivingHandler(HttpHandler):
+    """Falls back on a second login where the first is refused."""
+
+    def login_flow(self) -> LoginFlow:
+        try:
+            yield httpx.Request("POST", self.url_for("login"), json={"password": "old"})
+        except AuthenticationError as error:
+            assert error.response is not None
+            yield httpx.Request("POST", self.url_for("fallback"), json={"status": error.response.status_code})
+        return HttpSession(headers={"X-In": "yes", "Referer": self.props.host})
+
+
+async def test_a_flow_may_catch_the_refusal_of_a_step(server: HttpServer) -> None:
+    server.script("/login", [Reply(403), Reply(403)])
+    server.script("/fallback", [Reply(200), Reply(401)])
+    async with ForgivingHandler(HttpConnProperties(host=server.url), skip_connect=True) as handler:
+        await handler.async_get("echo")
+        assert server.requests[1].json() == {"status": 403}
+        with pytest.raises(UnexpectedStatusError, match=f"GET {server.url}/nothing: 404"):  # no secret in a Referer
+            await handler.async_get("nothing")
+        with pytest.raises(AuthenticationError, match="login refused: POST .*/fallback: 401"):
+            await handler.async_reconnect()
+
+
+class ErrorInside(TokenHandler):
+    def response_error(self, response: httpx.Response) -> UnexpectedStatusError | None:
+        said = response.headers.get("x-error")
+        return None if said is None else UnexpectedStatusError(f"the API says: {said}", response)
+
+
+@pytest.mark.parametrize("status", [200, 404, 503])
+async def test_an_answer_may_be_an_error_whatever_its_status(server: HttpServer, status: int) -> None:
+    Api(server)
+    server.route("GET", "/odd")(lambda _: Reply(status, {"X-Error": "odd"}))
+    props = HttpConnProperties(host=server.url, user="me", password="planted-password")
+    async with ErrorInside(props, skip_connect=True) as handler:
+        with no_waits() as waits, pytest.raises(UnexpectedStatusError, match="the API says: odd"):
+            await handler.async_get("odd", response_ok=(200, 201))
+        assert len(waits) == (8 if status == 503 else 0)
+        assert (await handler.async_get("odd", response_ok=None)).status_code == status
+        assert (await handler.async_get("odd", response_ok=lambda _: True)).status_code == status
 
 
 class CookieHandler(HttpHandler):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import trustme
 
-from echo_connhandler import HttpConnProperties, HttpHandler
+from echo_connhandler import HttpConnProperties, HttpHandler, InsecureTlsWarning
 from echo_connhandler.errors import ConnectionFailedError
 from echo_connhandler.testing import no_waits
 from tests.servers.http import HttpServer
@@ -41,9 +41,14 @@ async def test_a_context_of_the_users_own(secure: HttpServer) -> None:
         assert (await handler.async_get("echo")).status_code == 200
 
 
-async def test_verification_can_be_switched_off(secure: HttpServer) -> None:
-    async with make(secure, False) as handler:
+async def test_verification_can_be_switched_off_with_a_warning_that_names_the_host(secure: HttpServer) -> None:
+    with pytest.warns(InsecureTlsWarning, match=rf"verify_ssl=False.*{secure.host}:{secure.port}") as said:
+        handler = make(secure, False)
+    assert said[0].filename == __file__
+    async with handler:  # and no other warning, which would be an error here
         assert (await handler.async_get("echo")).status_code == 200
+        async with handler.with_headers({"X-One": "1"}) as other:
+            assert (await other.async_get("echo")).status_code == 200
 
 
 async def test_a_file_that_is_not_there_is_said(secure: HttpServer) -> None:

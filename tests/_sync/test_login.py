@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import httpx
@@ -108,21 +109,43 @@ def test_a_401_that_stays_after_a_new_login_is_an_unexpected_status(server: Http
     assert server.hits("/forbidden") == 3
 
 
-def test_a_refused_password_is_tried_once_for_all_who_wait(server: HttpServer) -> None:
+@pytest.mark.parametrize("callers", [16, 200])
+def test_a_refused_password_is_tried_once_for_all_whose_session_ended(server: HttpServer, callers: int) -> None:
     api = Api(server)
-    handler = make(server, "planted-wrong")
+    all_are_there = threading.Barrier(callers)
+
+    def turned_away(request: Request) -> Reply:
+        all_are_there.wait(60)  # so that each call has begun before the login is tried
+        return Reply(401)
+
+    handler = make(server, pool_size=callers)
+    handler.get("data")
+    server.route("GET", "/later")(turned_away)
+    server.route("POST", "/login")(lambda _: Reply(401, {}, b"wrong password"))
     with no_waits() as waits:
         with Tasks() as tasks:
-            for _ in range(16):
-                tasks.start(handler.get, "data")
+            for _ in range(callers):
+                tasks.start(handler.get, "later")
     assert waits == []
     assert {type(result) for result in tasks.results} == {AuthenticationError}
-    assert len({id(result) for result in tasks.results}) == 16
-    assert api.logins < 16  # those who came while the first waited did not try again
-    assert server.hits("/data") == 0
+    assert len({id(result) for result in tasks.results}) == callers
+    assert api.logins == 2  # the one that went well, and the refused one
+    assert server.hits("/later") == callers
     for result in tasks.results:
         assert "planted" not in str(result)
         assert "wrong password" in str(result)
+    handler.close()
+
+
+def test_a_later_call_tries_a_refused_password_again(server: HttpServer) -> None:
+    api = Api(server)
+    handler = make(server)
+    server.script("/login", [Reply(401), Reply(401), Reply.json({"token": api.token})])
+    for _ in range(2):
+        with pytest.raises(AuthenticationError):
+            handler.get("data")
+    assert handler.get_json("data") == {"ok": True}
+    assert api.logins == 3
     handler.close()
 
 
@@ -206,6 +229,49 @@ def test_handlers_made_from_one_another_share_the_login(server: HttpServer) -> N
         with handler.with_headers({"X-One": "1"}) as other:
             other.get("data")
     assert api.logins == 1
+
+
+class ForgivingHandler(HttpHandler):
+    """Falls back on a second login where the first is refused."""
+
+    def login_flow(self) -> LoginFlow:
+        try:
+            yield httpx.Request("POST", self.url_for("login"), json={"password": "old"})
+        except AuthenticationError as error:
+            assert error.response is not None
+            yield httpx.Request("POST", self.url_for("fallback"), json={"status": error.response.status_code})
+        return HttpSession(headers={"X-In": "yes", "Referer": self.props.host})
+
+
+def test_a_flow_may_catch_the_refusal_of_a_step(server: HttpServer) -> None:
+    server.script("/login", [Reply(403), Reply(403)])
+    server.script("/fallback", [Reply(200), Reply(401)])
+    with ForgivingHandler(HttpConnProperties(host=server.url), skip_connect=True) as handler:
+        handler.get("echo")
+        assert server.requests[1].json() == {"status": 403}
+        with pytest.raises(UnexpectedStatusError, match=f"GET {server.url}/nothing: 404"):  # no secret in a Referer
+            handler.get("nothing")
+        with pytest.raises(AuthenticationError, match="login refused: POST .*/fallback: 401"):
+            handler.reconnect()
+
+
+class ErrorInside(TokenHandler):
+    def response_error(self, response: httpx.Response) -> UnexpectedStatusError | None:
+        said = response.headers.get("x-error")
+        return None if said is None else UnexpectedStatusError(f"the API says: {said}", response)
+
+
+@pytest.mark.parametrize("status", [200, 404, 503])
+def test_an_answer_may_be_an_error_whatever_its_status(server: HttpServer, status: int) -> None:
+    Api(server)
+    server.route("GET", "/odd")(lambda _: Reply(status, {"X-Error": "odd"}))
+    props = HttpConnProperties(host=server.url, user="me", password="planted-password")
+    with ErrorInside(props, skip_connect=True) as handler:
+        with no_waits() as waits, pytest.raises(UnexpectedStatusError, match="the API says: odd"):
+            handler.get("odd", response_ok=(200, 201))
+        assert len(waits) == (8 if status == 503 else 0)
+        assert (handler.get("odd", response_ok=None)).status_code == status
+        assert (handler.get("odd", response_ok=lambda _: True)).status_code == status
 
 
 class CookieHandler(HttpHandler):

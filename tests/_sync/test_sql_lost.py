@@ -177,7 +177,7 @@ def test_a_server_killed_in_the_midst_of_a_frame_and_started_again(server: Daemo
     kind = postgres_service if server.superuser == "postgres" else mysql_service
     service = kind(database)
     table = pa.table({"n": list(range(40_000))})
-    killed = []
+    killed: list[int] = []
 
     def progress(done: int, _: int | None) -> None:
         if done == when * 10_000 and not killed:

@@ -12,44 +12,81 @@ from dataclasses import dataclass
 from typing import Any
 
 import anyio
+import asyncpg
+import psycopg
+import pymysql
 import pytest
 
-from echo_connhandler import SqlLiteConnProperties
+from echo_connhandler import SqlConnProperties, SqlLiteConnProperties
 from echo_connhandler._drivers.protocol import AsyncSqlConnection
 from echo_connhandler._drivers.registry import SqlSettings
 from echo_connhandler._drivers.threaded import ThreadedConnection, worker_hop
 from echo_connhandler.errors import ConnectionFailedError, ParameterError, TimeoutExceededError
 from tests.concurrency import lasting_threads
+from tests.servers.daemon import Database
 
 
 @dataclass(frozen=True)
 class Service:
     """One database: how to connect, and the words for what the tests need."""
 
-    settings: Callable[[Any], SqlSettings]
+    settings: Callable[[pytest.FixtureRequest], SqlSettings]
     mark: str
     endless: str
     refused: str
-    error: type[Exception]
+    error: type[Exception] | tuple[type[Exception], ...]
     create: str = "CREATE TABLE t (n INTEGER PRIMARY KEY, v VARCHAR(20))"
+
+
+def sqlite_file(request: pytest.FixtureRequest) -> SqlSettings:
+    path = request.getfixturevalue("tmp_path") / "x.db"
+    return SqlSettings("sqlite", SqlLiteConnProperties(path=path), str(path), "test")
+
+
+def sqlite_memory(request: pytest.FixtureRequest) -> SqlSettings:
+    name = request.getfixturevalue("tmp_path").name
+    return SqlSettings("sqlite", SqlLiteConnProperties(path=":memory:"), name, "test")
+
+
+def server(driver: str, fixture: str) -> Callable[[pytest.FixtureRequest], SqlSettings]:
+    def settings(request: pytest.FixtureRequest) -> SqlSettings:
+        made: Database = request.getfixturevalue(fixture)
+        props = SqlConnProperties(
+            host=made.host, port=made.port, user=made.user, password=made.password, database=made.database
+        )
+        return SqlSettings(driver, props, "test", "test")
+
+    return settings
 
 
 MATRIX = {
     "sqlite-file": Service(
-        settings=lambda folder: SqlSettings(
-            "sqlite", SqlLiteConnProperties(path=folder / "x.db"), str(folder / "x.db"), "test"
-        ),
+        settings=sqlite_file,
         mark="?",
         endless="WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r) SELECT max(n) FROM r",
         refused="SELEC 1",
         error=sqlite3.OperationalError,
     ),
     "sqlite-memory": Service(
-        settings=lambda folder: SqlSettings("sqlite", SqlLiteConnProperties(path=":memory:"), folder.name, "test"),
+        settings=sqlite_memory,
         mark="?",
         endless="WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r) SELECT max(n) FROM r",
         refused="SELEC 1",
         error=sqlite3.OperationalError,
+    ),
+    "postgres": Service(
+        settings=server("postgres", "postgres_database"),
+        mark="$1",
+        endless="SELECT pg_sleep(1000)",
+        refused="SELEC 1",
+        error=(psycopg.Error, asyncpg.PostgresError),
+    ),
+    "mariadb": Service(
+        settings=server("mysql", "mariadb_database"),
+        mark="%s",
+        endless="SELECT SLEEP(1000)",
+        refused="SELEC 1",
+        error=pymysql.err.DatabaseError,
     ),
 }
 
@@ -91,8 +128,8 @@ TASKS = ("threaded", "registry")  # those whose calls can be cancelled
 
 
 @pytest.fixture(params=OPEN)
-def connect(request: pytest.FixtureRequest, service: Service, tmp_path: Any) -> Any:
-    settings = service.settings(tmp_path)
+def connect(request: pytest.FixtureRequest, service: Service) -> Any:
+    settings = service.settings(request)
 
     @asynccontextmanager
     async def connecting() -> AsyncIterator[AsyncSqlConnection]:
@@ -127,7 +164,7 @@ async def test_run_gives_at_most_so_many_rows_and_ends_the_query(connect: Any, s
 async def test_run_many_gives_the_rows_affected(connect: Any, service: Service) -> None:
     async with connect() as connection:
         await connection.run(service.create, ())
-        insert = f"INSERT INTO t VALUES ({service.mark}, {service.mark})"
+        insert = f"INSERT INTO t VALUES ({service.mark}, {service.mark.replace('1', '2')})"
         assert await connection.run_many(insert, ((n, "x") for n in range(5))) == 5
         assert await connection.run_many(insert, [(5, None)], adapted=True) == 1
         assert await connection.run_many(insert, []) == 0
@@ -258,8 +295,8 @@ def until_it_ends(action: Callable[[], object]) -> Any:
         thread.join()
 
 
-def test_cancel_comes_from_any_thread(service: Service, tmp_path: Any) -> None:
-    connection = service.settings(tmp_path).open_connection()
+def test_cancel_comes_from_any_thread(service: Service, request: pytest.FixtureRequest) -> None:
+    connection = service.settings(request).open_connection()
     connection.cancel()  # with nothing to stop
     began = time.monotonic()
     with until_it_ends(connection.cancel), pytest.raises(service.error):
@@ -270,8 +307,10 @@ def test_cancel_comes_from_any_thread(service: Service, tmp_path: Any) -> None:
     connection.cancel()
 
 
-def test_close_comes_from_any_thread_and_waits_for_no_statement(service: Service, tmp_path: Any) -> None:
-    connection = service.settings(tmp_path).open_connection()
+def test_close_comes_from_any_thread_and_waits_for_no_statement(
+    service: Service, request: pytest.FixtureRequest
+) -> None:
+    connection = service.settings(request).open_connection()
     connection.run(service.create, ())
     errors: list[Exception] = []
     begun = threading.Event()

@@ -20,9 +20,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echo_connhandler._core.sqlite.dialect import SQLITE
 from echo_connhandler._core.errors import InvalidRequestError, ParameterError, QueryError
 from echo_connhandler._core.sqlite.arrow import columns_to_arrow, sqlite_field_type
+from echo_connhandler._core.sqlite.dialect import SQLITE
 from echo_connhandler._core.sqlite.values import adapt, adapt_row, to_sqlite_rows
 
 

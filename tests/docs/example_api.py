@@ -27,7 +27,20 @@ def play(server: HttpServer, other: HttpServer) -> None:
             return Reply.json({"error": "log in first"}, 401)
         return Reply.json([{"turbine": "T1", "power": 2.5}])
 
+    def turbines(request: Request) -> Reply:
+        query = dict(request.query)
+        page = int(query.get("page", "1"))
+        start = int(query.get("offset", 10 * (page - 1)))
+        following = f"/turbines?page={page + 1}" if start + 10 < 25 else None
+        items = [f"T{number}" for number in range(1, 26)][start : start + 10]
+        headers = {"Link": f'<{following}>; rel="next"'} if following else {}
+        return Reply.json({"turbines": items, "total": 25, "next": following}, headers=headers)
+
     server.route("GET", "/prices")(prices)
+    server.route("GET", "/turbines")(turbines)
+    server.route("POST", "/oauth2/token")(lambda _: Reply.json({"access_token": TOKEN, "expires_in": 3600}))
+    server.route("POST", "/upload")(lambda request: Reply.json({"bytes": len(request.body)}))
+    server.route("GET", "/last")(lambda _: Reply(200, {"RateLimit-Remaining": "0", "RateLimit-Reset": "7"}))
     server.route("POST", "/orders")(lambda request: Reply.json({"id": 7, "sent": request.json()}, 201))
     server.route("PUT", "/orders/7")(lambda _: Reply.json({"id": 7}))
     server.route("PATCH", "/orders/7")(lambda _: Reply.json({"id": 7}))

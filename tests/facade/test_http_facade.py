@@ -279,7 +279,7 @@ async def test_cancellation_at_every_await_point_leaves_the_handler_usable(serve
         await handler.async_close()
         if steps.count < nth:
             break
-    assert cancelled >= 6  # three attempts, each with its waits
+    assert cancelled >= 4  # connecting, and three attempts
     server.wait_open(0)
     gc.collect()
     assert psutil.Process().num_fds() <= before + 1

@@ -1,4 +1,4 @@
-"""Pools of connections: bounded, fair, and nothing lost when callers are cancelled. What they hold are plain objects."""
+"""Pools of connections: bounded, fair, and nothing lost when callers are cancelled. They hold plain objects here."""
 
 from __future__ import annotations
 

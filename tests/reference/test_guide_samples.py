@@ -17,7 +17,7 @@ import pytest
 import trustme
 
 import echo_connhandler
-from echo_connhandler import HttpConnProperties, HttpHandler, SqlLiteConnProperties, SqlLiteHandler
+from echo_connhandler import HttpConnProperties, HttpHandler, InsecureTlsWarning, SqlLiteConnProperties, SqlLiteHandler
 from echo_connhandler.core import ConnHandler, ConnProperties
 from echo_connhandler.testing import no_waits
 from tests.servers.http import HttpServer, Reply
@@ -215,7 +215,9 @@ def test_api_key_and_user_exclude_each_other() -> None:
 def test_verify_ssl_false_takes_any_certificate() -> None:
     with HttpServer(trustme.CA()) as unknown:
         careless = HttpConnProperties(host=unknown.url, verify_ssl=False)
-        with HttpHandler(careless) as handler:
+        with pytest.warns(InsecureTlsWarning):
+            made = HttpHandler(careless)
+        with made as handler:
             assert handler.get("echo").status_code == 200
         with (
             HttpHandler(careless.replace(verify_ssl=True), max_retries=0) as handler,

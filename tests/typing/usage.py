@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any, assert_type
 
 import httpx
@@ -11,11 +12,16 @@ import polars as pl
 import pyarrow as pa
 
 from echo_connhandler import (
+    AsyncAPIClient,
     ColumnInfo,
+    HTTPAuthenticatedClient,
     HttpConnProperties,
     HttpHandler,
     HttpSession,
     LoginFlow,
+    NextLink,
+    Page,
+    PageNumber,
     Resilience,
     SqlLiteConnProperties,
     SqlLiteHandler,
@@ -35,13 +41,36 @@ def http(handler: HttpHandler) -> None:
     with handler as same:
         assert_type(same, HttpHandler)
     handler.get("x", respons_ok=200)  # type: ignore[call-arg]
+    with handler.stream("GET", "x") as response:
+        assert_type(response, httpx.Response)
+    assert_type(handler.download("x", "file", checksum="md5:0"), Path)
+    assert_type(handler.paginate("x", PageNumber(), items="data"), Iterator[Any])
+    assert_type(handler.pages("x", NextLink()), Iterator[Page])
+    assert_type(handler.gather(["x", ("GET", "y"), ("POST", "z", {"json": 1})]), list[httpx.Response])
+    assert_type(handler.gather(["x"], return_exceptions=True), list[httpx.Response | Exception])
+    handler.gather([1])  # type: ignore[list-item]
 
 
 async def async_http(handler: HttpHandler) -> None:
     assert_type(await handler.async_post("x", json={}), httpx.Response)
     assert_type(await handler.async_ping(), bool)
+    async with handler.async_stream("GET", "x") as response:
+        assert_type(response, httpx.Response)
+    assert_type(await handler.async_download("x", "file"), Path)
+    assert_type(handler.async_paginate("x", PageNumber()), AsyncIterator[Any])
+    assert_type(await handler.async_gather(["x"]), list[httpx.Response])
     async with handler as same:
         assert_type(same, HttpHandler)
+
+
+async def clients(client: HTTPAuthenticatedClient, api: AsyncAPIClient) -> None:
+    assert_type(client.with_headers({}).with_resilience(Resilience()), HTTPAuthenticatedClient)
+    assert_type(client.get_or_create_httpx_client(), httpx.Client)
+    assert_type(client.get_or_create_async_httpx_client(), httpx.AsyncClient)
+    assert_type(client.request("GET", "/x"), httpx.Response)
+    assert_type(await api.request("GET", "x"), httpx.Response)
+    with client as same:
+        assert_type(same, HTTPAuthenticatedClient)
 
 
 class Own(HttpHandler):

@@ -46,7 +46,7 @@ class AsyncFrameCalls(AsyncSqlCalls):
             MissingExtraError: pyarrow is not installed.
         """
         require("pyarrow", extra="arrow", purpose="reading frames")
-        known = self._known(sql)
+        known = self._async_known(sql)
         text, values = native(sql, params, self._dialect.family, self._dialect.style)
 
         async def read(connection: AsyncSqlConnection, rows: int) -> list[pa.RecordBatch]:
@@ -116,7 +116,7 @@ class AsyncFrameCalls(AsyncSqlCalls):
         if batch_rows < 1:
             raise ValueError(f"batch_rows must be at least 1, got {batch_rows}")
         require("pyarrow", extra="arrow", purpose="reading frames")
-        if self._known(sql).changes:
+        if self._async_known(sql).changes:
             raise QueryError("iter_arrow reads; a statement that changes rows is for read_to_arrow or fetch_all")
         return async_releasing(self._async_batches(sql, params, batch_rows, retry))
 

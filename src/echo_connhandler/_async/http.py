@@ -4,106 +4,50 @@ from __future__ import annotations
 
 import json as jsonlib
 from abc import abstractmethod
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Unpack
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, Unpack
 
 import httpx
 
-from .._concurrency import AsyncLimiter, Logins, async_blocks, async_bounded, async_join, async_shielded, monotonic
+from .._concurrency import (
+    Allowances,
+    Logins,
+    async_blocks,
+    async_bounded,
+    async_join,
+    async_shielded,
+    async_sleep,
+    monotonic,
+)
 from .._core.errors import (
     AuthenticationError,
-    ConnectionFailedError,
+    BlockedByWafError,
     EchoConnError,
-    TransferError,
     UnexpectedContentError,
     UnexpectedStatusError,
 )
-from .._core.http_answers import TEMPORARY, BodyReader, Judge, accepts, body_hint, takes_redirect, unexpected
+from .._core.http_answers import TEMPORARY, Judge, accepts, body_hint, may_tell, takes_redirect, unexpected
+from .._core.http_calls import HttpCall, prepare
 from .._core.http_requests import (
     MAX_REDIRECTS,
-    Body,
     HttpBase,
     RequestOptions,
     ResponseOk,
-    check_method,
-    check_options,
-    origin_of,
     redirected,
-    timeouts,
-    with_idempotency_key,
 )
-from .._core.login import HttpSession, LoginFlow, lifetime
+from .._core.login import HttpSession, LoginFlow, SessionReplaced, lifetime
+from .._core.rate_limits import speaks_of_limits
 from .._core.redaction import Redactor
-from .._core.retry import for_call
-from .base import AsyncCalls, AsyncEngine
+from .base import AsyncCalls
+from .http_engine import AsyncHttpEngine
 from .retry import async_persist
 
 if TYPE_CHECKING:
     from .._drivers.httpx_clients import ClientSettings
 
-__all__ = ("AsyncHttpCalls", "AsyncHttpEngine")
+__all__ = ("AsyncHttpCalls",)
 
-
-class AsyncHttpEngine(AsyncEngine):
-    """One live client and the number of requests that it may have in flight."""
-
-    def __init__(self, settings: ClientSettings, logins: Logins[HttpSession] | None) -> None:
-        self.client = settings.async_client()
-        self._limiter = AsyncLimiter(settings.size)
-        self._max_bytes = settings.props.max_response_bytes
-        self._logins = logins
-        self._redactor = settings.redactor
-        self._carried: HttpSession | None = None
-
-    def carry(self, session: HttpSession) -> None:
-        """Let the live client send what the calls send: the session's headers."""
-        if session is not self._carried:
-            for name in self._carried.headers if self._carried is not None else ():
-                self.client.headers.pop(name, None)
-            self.client.headers.update(session.headers)
-            self._redactor.add(session.secrets())
-            self._carried = session
-
-    @property
-    def connected(self) -> bool:
-        """Whether the client is open, and logged in where there's a login."""
-        return not self.client.is_closed and (self._logins is None or self._logins.session is not None)
-
-    async def send(self, request: httpx.Request, ends: float | None) -> httpx.Response:
-        """Send one request and read the whole answer, until the clock says `ends`; no redirect is followed."""
-        await self._limiter.acquire()
-        try:
-            if self.client.is_closed:
-                raise ConnectionFailedError("the connection was closed while the call waited for it")
-            response = await self.client.send(request, follow_redirects=False, stream=True)
-            await self._read(response, ends)
-            return response
-        finally:
-            self._limiter.release()
-
-    async def _read(self, response: httpx.Response, ends: float | None) -> None:
-        """Read the body, as `response.read` does, but with a limit, and leaving nothing open when it is broken."""
-        body = BodyReader(response, self._max_bytes)
-        chunks = response.aiter_raw()
-        try:
-            async for chunk in chunks:
-                body.take(chunk)
-                if ends is not None and monotonic() > ends:
-                    raise TimeoutError("the deadline passed while the answer came in")
-            body.finish()
-        except (httpx.DecodingError, TransferError, TimeoutError):
-            # What broke is the content, not the connection: httpx's nested generators would be left suspended. Once
-            # the connection is closed, reading on ends them all.
-            with async_shielded():
-                await response.aclose()
-                with suppress(httpx.HTTPError, httpx.StreamError):
-                    async for _ in chunks:
-                        pass
-            raise
-
-    async def aclose(self) -> None:
-        """Close the client and its connections."""
-        await self.client.aclose()
+T = TypeVar("T")
 
 
 class AsyncHttpCalls(AsyncCalls[AsyncHttpEngine]):
@@ -114,6 +58,8 @@ class AsyncHttpCalls(AsyncCalls[AsyncHttpEngine]):
     _jar: httpx.Cookies
     _redactor: Redactor
     _logins: Logins[HttpSession] | None
+    _allowances: Allowances
+    _temporary: ClassVar[Collection[int]] = TEMPORARY
 
     @abstractmethod
     def login_flow(self) -> LoginFlow:
@@ -122,6 +68,10 @@ class AsyncHttpCalls(AsyncCalls[AsyncHttpEngine]):
     @abstractmethod
     def session_ended(self, response: httpx.Response) -> bool:
         """Tell whether a response means that the session is no longer valid."""
+
+    @abstractmethod
+    def response_error(self, response: httpx.Response) -> UnexpectedStatusError | None:
+        """Return the error that an answer means whatever its status says; None if there's none."""
 
     def _async_new_engine(self) -> AsyncHttpEngine:
         return AsyncHttpEngine(self._settings, self._logins)
@@ -153,78 +103,139 @@ class AsyncHttpCalls(AsyncCalls[AsyncHttpEngine]):
             InvalidRequestError: the arguments don't make a request.
             TypeError: an option is unknown or of the wrong kind.
         """
-        began = monotonic()
-        method = check_method(method)
-        check_options(options)
-        policy = for_call(self.resilience, options.get("retry"))
-        url = self._base.resolve(endpoint)
-        headers, response_ok = options.get("headers"), options.get("response_ok", 200)
-        if policy.idempotency_key and method in ("POST", "PATCH"):
-            headers = with_idempotency_key(headers)
-        body = Body(
-            params=options.get("params"),
-            json=options.get("json"),
-            data=options.get("data"),
-            files=options.get("files"),
-            content=options.get("content"),
-        )
-        logged_in = self._logins is not None and origin_of(url) == self._base.origin
-
-        ends = None if policy.deadline is None else began + policy.deadline
-
-        async def exchange(session: HttpSession | None, remaining: float | None) -> httpx.Response:
-            if session is not None:
-                self._async_engines.get().carry(session)
-            limits = timeouts(options.get("timeout"), self._base.timeout, remaining)
-            request = self._base.build(method, url, body, headers, session, self._jar, limits)
-            return await self._async_follow(request, response_ok, ends=ends)
+        call = prepare(self._base, self.resilience, method, endpoint, options, monotonic())
+        judge = call.judge(self._redactor, self._temporary)
 
         async def attempt() -> httpx.Response:
-            remaining = None if ends is None else ends - monotonic()
-            with async_bounded(remaining):
-                session = await self._async_session() if logged_in else None
-                response = await exchange(session, remaining)
-                taken = accepts(response_ok, response)
-                if session is not None and self._ended(response, response_ok, taken=taken):
-                    response = await exchange(await self._async_session(stale=session), remaining)
-                    taken = accepts(response_ok, response)
-            if not taken:
-                raise unexpected(response, response_ok, self._redactor)
-            return response
+            return await self._async_attempt(call)
 
-        judge = Judge(method, url, policy, self._redactor, replayable=body.replayable)
-        return await async_persist(attempt, policy, judge, named=judge.call, started=began)
+        return await async_persist(attempt, call.policy, judge, named=judge.call, started=call.began)
 
-    def _ended(self, response: httpx.Response, response_ok: ResponseOk, *, taken: bool) -> bool:
-        """Tell whether to log in again: not where the call asked to see just this status."""
-        asked_for = taken and response_ok != 200
-        return not asked_for and self.session_ended(response)
+    async def _async_attempt(self, call: HttpCall, *, whole: bool = True) -> httpx.Response:
+        """Make one attempt of a call, logging in if need be, and return an answer that the call takes.
+
+        An answer that is not wanted `whole` has its body unread, or has it read where a hook had to see it. Then it's
+        for the caller to close it.
+        """
+        remaining = None if call.ends is None else call.ends - monotonic()
+        logged_in = self._logins is not None and call.origin == self._base.origin
+        with async_bounded(remaining):
+            await self._async_take_turn(call)
+            session = await self._async_session(since=call.began) if logged_in else None
+            response = await self._async_exchange(call, session, remaining, whole=whole)
+            try:
+                if session is not None and await self._async_asks_for_login(call, response):
+                    await response.aclose()
+                    used: HttpSession = response.request.extensions["session"]
+                    session = await self._async_session(used, since=call.began)
+                    response = await self._async_exchange(call, session, remaining, whole=whole, again=True)
+                error = await self._async_error(call, response)
+            except BaseException:
+                with async_shielded():
+                    await response.aclose()
+                raise
+        if error is not None:
+            raise error
+        return response
+
+    async def _async_take_turn(self, call: HttpCall) -> None:
+        """Wait while the server takes no more requests, whichever call it was that was told."""
+        while self._allowances.known and call.policy.obey_rate_limits:
+            wait = self._allowances.ask(call.origin, call.policy, call.began, named=call.named(self._redactor))
+            if wait <= 0:
+                return
+            await async_sleep(wait)
+
+    async def _async_exchange(
+        self,
+        call: HttpCall,
+        session: HttpSession | None,
+        remaining: float | None,
+        *,
+        whole: bool,
+        again: bool = False,
+    ) -> httpx.Response:
+        while True:
+            request = call.request(self._base, session, self._jar, remaining)
+            if session is not None:
+                self._async_engines.get().carry(session)
+                request.extensions["session"] = session
+            if again:  # not to wait in line until the new session has ended too
+                request.extensions["first"] = True
+            try:
+                response = await self._async_follow(request, call.response_ok, ends=call.ends, whole=whole)
+                break
+            except SessionReplaced:
+                session = await self._async_session(session, since=call.began)
+        if call.policy.obey_rate_limits and speaks_of_limits(response):
+            self._allowances.told(response)
+        return response
+
+    async def _async_asks_for_login(self, call: HttpCall, response: httpx.Response) -> bool:
+        taken = accepts(call.response_ok, response)
+        if _wanted(response, call.response_ok, taken=taken):
+            return False
+        return await self._async_asked(self.session_ended, response, call.ends) is True
+
+    async def _async_error(self, call: HttpCall, response: httpx.Response) -> UnexpectedStatusError | None:
+        """Return the error that an answer makes, whose body has then been read; None if the call takes it."""
+        error = None
+        taken = accepts(call.response_ok, response)
+        if not _wanted(response, call.response_ok, taken=taken):
+            error = await self._async_asked(self.response_error, response, call.ends)
+        if error is not None or taken:
+            return error
+        await self._async_engines.get().read(response, call.ends)
+        return unexpected(response, call.response_ok, self._redactor)
+
+    async def _async_asked(
+        self, hook: Callable[[httpx.Response], T], response: httpx.Response, ends: float | None
+    ) -> T | None:
+        """Return what a hook says. One that has to see the body sees it where it may be a page that tells an error."""
+        try:
+            return hook(response)
+        except httpx.ResponseNotRead:
+            if not may_tell(response):
+                return None
+        await self._async_engines.get().read(response, ends)
+        return hook(response)
 
     async def _async_follow(
-        self, request: httpx.Request, response_ok: ResponseOk, *, ends: float | None, login: bool = False
+        self,
+        request: httpx.Request,
+        response_ok: ResponseOk,
+        *,
+        ends: float | None,
+        login: bool = False,
+        whole: bool = True,
     ) -> httpx.Response:
         history: list[httpx.Response] = []
         while True:
-            response = await self._async_engines.get().send(request, ends)
+            engine = self._async_engines.get()
+            response = await (engine.send(request, ends) if whole else engine.open(request, ends))
             response.history = list(history)
             if response.next_request is None or takes_redirect(response_ok, response.status_code):
                 return response
             following = redirected(response, self._jar, login=login)
             if following is None:
                 return response
+            await engine.read(response, ends)
             if len(history) >= MAX_REDIRECTS:
                 raise unexpected(response, response_ok, self._redactor, why=f", after {MAX_REDIRECTS} redirects")
             history.append(response)
             request = following
 
-    async def _async_session(self, stale: HttpSession | None = None) -> HttpSession:
-        """Return the session in force, logging in if there's none or it is `stale`; one login serves all who wait."""
+    async def _async_session(self, stale: HttpSession | None = None, *, since: float | None = None) -> HttpSession:
+        """Return the session in force, logging in if there's none or it is `stale`; one login serves all who wait.
+
+        A login that was refused after `since`, when the call began, is refused for this call too.
+        """
         logins = self._logins
         if logins is None:
             raise TypeError(f"{type(self).__name__} has no login")
         session = logins.session
         while session is None or session is stale:
-            claim = logins.claim(stale, blocking=async_blocks())
+            claim = logins.claim(stale, blocking=async_blocks(), since=since)
             if isinstance(claim, HttpSession):
                 return claim
             flight, mine = claim
@@ -237,7 +248,7 @@ class AsyncHttpCalls(AsyncCalls[AsyncHttpEngine]):
             try:
                 session = await self._async_log_in()
             except BaseException as error:
-                flight.fail(error)
+                flight.fail(error, final=isinstance(error, AuthenticationError | BlockedByWafError))
                 raise
             ends = None if session.expires_in is None else monotonic() + lifetime(session.expires_in)
             flight.land(session, ends)
@@ -252,10 +263,14 @@ class AsyncHttpCalls(AsyncCalls[AsyncHttpEngine]):
     async def _async_login_once(self) -> HttpSession:
         flow = self.login_flow()
         response: httpx.Response | None = None
+        refused: AuthenticationError | None = None
         try:
             while True:
                 try:
-                    request = next(flow) if response is None else flow.send(response)
+                    if refused is not None:
+                        request = flow.throw(refused)
+                    else:
+                        request = next(flow) if response is None else flow.send(response)
                 except StopIteration as end:
                     return self._take_session(end.value)
                 except EchoConnError:
@@ -265,12 +280,14 @@ class AsyncHttpCalls(AsyncCalls[AsyncHttpEngine]):
                     text = f"the login's answer was not understood ({said})"
                     raise AuthenticationError(self._redactor(text), response, scrub=self._redactor) from error
                 request = self._base.complete(request, self._jar, self._base.timeout)
+                request.extensions["first"] = True
                 response = await self._async_follow(request, None, ends=None, login=True)
                 if response.status_code in TEMPORARY:
                     raise unexpected(response, 200, self._redactor)
+                refused = None
                 if response.status_code >= 400:
                     refusal: UnexpectedStatusError = unexpected(response, 200, self._redactor)
-                    raise AuthenticationError(f"login refused: {refusal}", response, scrub=self._redactor)
+                    refused = AuthenticationError(f"login refused: {refusal}", response, scrub=self._redactor)
         finally:
             flow.close()
 
@@ -327,3 +344,8 @@ class AsyncHttpCalls(AsyncCalls[AsyncHttpEngine]):
             start = body_hint(response, self._redactor) or "empty"
             text = self._redactor(f"GET {response.request.url}: the body is not JSON but {kind}")
             raise UnexpectedContentError(f"{text}: {start}", response, scrub=self._redactor) from error
+
+
+def _wanted(response: httpx.Response, response_ok: ResponseOk, *, taken: bool) -> bool:
+    """Tell whether a call asked to see just this answer: it gets it then, whatever it means."""
+    return taken and (response_ok is None or callable(response_ok) or response.status_code >= 300)

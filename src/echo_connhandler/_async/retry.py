@@ -28,6 +28,7 @@ async def async_persist(
     *,
     named: Callable[[], str],
     started: float | None = None,
+    progress: Callable[[], int] | None = None,
 ) -> T:
     """Return what `attempt` returns, trying again as `policy` has it.
 
@@ -37,14 +38,16 @@ async def async_persist(
         judge: tells what an exception means; None for one that is not the server's doing, which is raised as it is.
         named: names the call in messages, without secrets.
         started: when the call began, if before now.
+        progress: tells how far the call has come; attempts are counted from the one that last came further.
     """
     # A first attempt that succeeds pays for nothing but this.
     began = monotonic() if started is None else started
+    course = None if progress is None else _Course(policy, judge, named, began, progress)
     try:
         return await attempt()
     except Exception as error:  # noqa: BLE001 - what it means is for `judge` to say
         first = [error]
-    course = _Course(policy, judge, named, began)
+    course = course or _Course(policy, judge, named, began)
 
     async def again() -> T:
         if first:
@@ -77,18 +80,23 @@ class _Course:
         judge: Callable[[Exception], Failure | None],
         named: Callable[[], str],
         began: float,
+        progress: Callable[[], int] = int,
     ) -> None:
         self._policy = policy
         self._judge = judge
         self._named = named
         self._began = began
-        self._attempts = 0
+        self._progress = progress
+        self._furthest = progress()
+        self._attempts = self._counted_from = 0
         self._failure: Failure | None = None
         self._decision: Again | Stop = Stop()
 
     def goes_on(self, state: RetryCallState) -> bool:
         """Decide about the attempt that has just ended."""
         self._attempts = state.attempt_number
+        if (furthest := self._progress()) > self._furthest:
+            self._furthest, self._counted_from = furthest, self._attempts - 1
         error = state.outcome.exception() if state.outcome is not None else None
         self._failure, self._decision = None, Stop()
         if not isinstance(error, Exception):
@@ -99,7 +107,7 @@ class _Course:
             self._decision = decide(
                 self._policy,
                 self._failure,
-                attempts=self._attempts,
+                attempts=self._attempts - self._counted_from,
                 elapsed=monotonic() - self._began,
                 jitter=random.uniform(*self._policy.jitter),  # noqa: S311
             )

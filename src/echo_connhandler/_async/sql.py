@@ -48,7 +48,7 @@ class AsyncSqlCalls(AsyncSqlTransactions):
             OutcomeUnknownError: the connection was lost while the statement ran outside of a transaction: it may have
                 taken effect. Inside of one, nothing has; `run_in_transaction` finds out and repeats what was undone.
         """
-        known = self._known(sql)
+        known = self._async_known(sql)
         text, values = native(sql, params, self._dialect.family, self._dialect.style)
 
         async def work(connection: AsyncSqlConnection) -> int:
@@ -61,7 +61,7 @@ class AsyncSqlCalls(AsyncSqlTransactions):
         self, sql: str, rows: Iterable[Params], *, idempotent: bool = False, retry: Resilience | int | None = None
     ) -> int:
         """Execute one statement for each of `rows`, all or none, and return the rows affected; see `async_execute`."""
-        self._known(sql)
+        self._async_known(sql)
         texts = set()
         bound = []
         for row in rows:
@@ -91,7 +91,7 @@ class AsyncSqlCalls(AsyncSqlTransactions):
         joined = self._async_joined()
         if joined is not None and joined.in_transaction:
             for each in statements:
-                self._known(each)
+                self._async_known(each)
 
         async def work(connection: AsyncSqlConnection) -> int:
             return sum([(await connection.run(each, ())).affected for each in statements])
@@ -154,7 +154,7 @@ class AsyncSqlCalls(AsyncSqlTransactions):
     async def _async_rows(
         self, sql: str, params: Params, batch_size: int, retry: Resilience | int | None
     ) -> AsyncIterator[Row]:
-        if self._known(sql).changes:  # in full, however many of its rows are taken
+        if self._async_known(sql).changes:  # in full, however many of its rows are taken
             for changed in await self.async_fetch_all(sql, params, retry=retry):
                 yield changed
             return
@@ -217,7 +217,7 @@ class AsyncSqlCalls(AsyncSqlTransactions):
             raise QueryError(f"the result has several columns named {doubled}: give them aliases (AS)")
         return columns
 
-    def _known(self, sql: str) -> Statement:
+    def _async_known(self, sql: str) -> Statement:
         """Return what is known of a statement; refuse one that begins or ends transactions."""
         known = statement(sql, self._dialect.family)
         if known.controls:
@@ -238,7 +238,7 @@ class AsyncSqlCalls(AsyncSqlTransactions):
     async def _async_fetch(
         self, what: str, sql: str, params: Params, retry: Resilience | int | None, most: int | None = None
     ) -> Result:
-        known = self._known(sql)
+        known = self._async_known(sql)
         text, values = native(sql, params, self._dialect.family, self._dialect.style)
 
         async def work(connection: AsyncSqlConnection) -> Result:

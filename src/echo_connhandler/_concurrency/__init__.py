@@ -2,6 +2,7 @@
 
 from .allowances import Allowances
 from .flights import Flight, Logins, async_join, join
+from .gathering import async_each, each
 from .local import AsyncLocal, Local
 from .outcomes import AsyncOutcome, Outcome
 from .pools import AsyncLimiter, AsyncPool, Limiter, Pool, PoolOptions, PoolStats, async_owner, owner
@@ -39,6 +40,7 @@ __all__ = (
     "PoolStats",
     "async_blocks",
     "async_bounded",
+    "async_each",
     "async_in_thread",
     "async_join",
     "async_owner",
@@ -48,6 +50,7 @@ __all__ = (
     "async_sweep",
     "blocks",
     "bounded",
+    "each",
     "in_thread",
     "join",
     "monotonic",

@@ -9,6 +9,7 @@ import random
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
@@ -62,16 +63,35 @@ S = TypeVar("S", bound=_Pooled)
 
 
 class AsyncLimiter:
-    """Lets `size` tasks in at once; the others wait in order."""
+    """Lets `size` tasks in at once; the others wait in order, but behind those who are to be let in first."""
 
     def __init__(self, size: int) -> None:
-        self._places = anyio.Semaphore(size, fast_acquire=True)
+        self._free = size
+        self._first: deque[anyio.Event] = deque()
+        self._others: deque[anyio.Event] = deque()
 
-    async def acquire(self) -> None:
-        await self._places.acquire()
+    async def acquire(self, *, first: bool = False) -> None:
+        if self._free:
+            self._free -= 1
+            return
+        called = anyio.Event()
+        line = self._first if first else self._others
+        line.append(called)
+        try:
+            await called.wait()
+        except BaseException:
+            if called.is_set():  # cancelled when the place was its own already
+                self.release()
+            else:
+                line.remove(called)
+            raise
 
     def release(self) -> None:
-        self._places.release()
+        line = self._first or self._others
+        if line:
+            line.popleft().set()
+        else:
+            self._free += 1
 
 
 class Limiter:
@@ -80,7 +100,7 @@ class Limiter:
     def __init__(self, size: int) -> None:
         """Take the size that its twin takes."""
 
-    def acquire(self) -> None:
+    def acquire(self, *, first: bool = False) -> None:
         """Go on."""
 
     def release(self) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import weakref
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from typing import Any, Generic, Self, TypeVar
 
+import httpx
 from anyio.lowlevel import current_token
 
-__all__ = ("async_releasing", "async_sweep", "releasing", "sweep")
+__all__ = ("AsyncReads", "Reads", "async_releasing", "async_sweep", "releasing", "sweep")
 
 logger = logging.getLogger("echo_connhandler")
 
@@ -95,3 +98,45 @@ def async_releasing(generator: AsyncIterator[T]) -> AsyncIterator[T]:
 def releasing(generator: Iterator[T]) -> Iterator[T]:
     """Return the generator: one that is dropped closes itself."""
     return generator
+
+
+class AsyncReads:
+    """The iterators over the body of an answer, which are brought to their end when it's closed.
+
+    One that a user leaves early holds httpx's own, nested in it: suspended, and trio warns of each that is dropped so.
+    Once the connection is closed, reading on ends them all. Hence they are kept until then: no method of a response
+    could do that, so those that begin to read are replaced in this one.
+    """
+
+    def __init__(self, response: httpx.Response) -> None:
+        self._response = response
+        self._begun: list[AsyncIterator[Any]] = []
+        for name in ("aiter_raw", "aiter_bytes", "aiter_text", "aiter_lines"):
+            setattr(response, name, self._kept(getattr(response, name)))
+
+    def _kept(self, begin: Callable[..., AsyncIterator[Any]]) -> Callable[..., AsyncIterator[Any]]:
+        @functools.wraps(begin)
+        def begin_kept(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+            self._begun.append(begin(*args, **kwargs))
+            return self._begun[-1]
+
+        return begin_kept
+
+    async def aclose(self) -> None:
+        """Close the answer and give its connection back."""
+        await self._response.aclose()
+        for iterator in self._begun:
+            with suppress(httpx.HTTPError, httpx.StreamError):
+                async for _ in iterator:
+                    pass
+
+
+class Reads:
+    """What closes an answer: without an event loop, iterators that are dropped end at once."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self._response = response
+
+    def close(self) -> None:
+        """Close the answer and give its connection back."""
+        self._response.close()

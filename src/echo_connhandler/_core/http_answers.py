@@ -20,10 +20,20 @@ from .errors import (
     UnexpectedStatusError,
 )
 from .http_requests import ResponseOk
-from .redaction import SAFE_HEADERS, Redactor, sounds_secret
+from .redaction import SHOWN_HEADERS, Redactor, sounds_secret
 from .retry import Failure, Kind, Resilience, parse_retry_after
 
-__all__ = ("TEMPORARY", "BodyReader", "Judge", "accepts", "body_hint", "takes_redirect", "unexpected")
+__all__ = (
+    "TEMPORARY",
+    "BodyReader",
+    "Judge",
+    "accepts",
+    "body_hint",
+    "is_about",
+    "may_tell",
+    "takes_redirect",
+    "unexpected",
+)
 
 TEMPORARY = frozenset({408, 425, 429, 500, 502, 503, 504})
 
@@ -73,6 +83,20 @@ def accepts(response_ok: ResponseOk, response: httpx.Response) -> bool:
     return response.status_code in response_ok
 
 
+def is_about(error: httpx.HTTPError, response: httpx.Response) -> bool:
+    """Tell whether an error is about this response: what a user does meanwhile may fail as well."""
+    try:
+        return error.request is response.request
+    except RuntimeError:  # httpx's word for: no request is known
+        return False
+
+
+def may_tell(response: httpx.Response) -> bool:
+    """Tell whether an answer may be a page or object that tells of an error, rather than data."""
+    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return kind in ("text/html", "application/json") or kind.endswith("+json")
+
+
 def takes_redirect(response_ok: ResponseOk, status: int) -> bool:
     """Tell whether a call names this redirect status as one that it wants to see itself."""
     if response_ok is None or callable(response_ok):
@@ -82,7 +106,7 @@ def takes_redirect(response_ok: ResponseOk, status: int) -> bool:
 
 def _secrets_in(request: httpx.Request) -> list[str]:
     """Return what an answer must not repeat: a call's own credentials and what its names say is secret."""
-    found = [v for k, v in request.headers.items() if k not in SAFE_HEADERS and k not in ("host", "content-length")]
+    found = [v for k, v in request.headers.items() if k not in SHOWN_HEADERS and k != "content-length"]
     found += [v for cookie in request.headers.get("cookie", "").split("; ") if (v := cookie.partition("=")[2])]
     found += [v for k, v in request.url.params.multi_items() if sounds_secret(k)]
     try:
@@ -107,15 +131,30 @@ def body_hint(response: httpx.Response, redactor: Redactor) -> str:
 
 
 def unexpected(
-    response: httpx.Response, expected: ResponseOk, redactor: Redactor, *, why: str = ""
+    response: httpx.Response,
+    expected: ResponseOk,
+    redactor: Redactor,
+    *,
+    why: str = "",
+    said: str | None = None,
+    kind: type[UnexpectedStatusError] | None = None,
 ) -> UnexpectedStatusError:
-    """Return the error for a response that the call does not take."""
-    kind = RateLimitedError if response.status_code == 429 else UnexpectedStatusError
+    """Return the error for a response that the call does not take.
+
+    Args:
+        response: the response.
+        expected: what the call takes.
+        redactor: knows the secrets.
+        why: goes after the status.
+        said: what the answer says, instead of how its body begins.
+        kind: the error's class, if it does not follow from the status.
+    """
+    kind = kind or (RateLimitedError if response.status_code == 429 else UnexpectedStatusError)
     request = response.request
     redactor = redactor.with_secrets(_secrets_in(request))
     wanted = f" (expected {expected})" if isinstance(expected, int | Collection) and expected != 200 else ""
     text = redactor(f"{request.method} {request.url}: {response.status_code} {response.reason_phrase}{wanted}{why}")
-    hint = body_hint(response, redactor)
+    hint = body_hint(response, redactor) if said is None else redactor(said)
     return kind(f"{text}: {hint}" if hint else text, response, scrub=redactor)
 
 
@@ -123,9 +162,16 @@ class Judge:
     """Tells what a failed attempt of one call means. Sources: httpx's exceptions, and what httpcore raises when."""
 
     def __init__(
-        self, method: str, url: httpx.URL, policy: Resilience, redactor: Redactor, *, replayable: bool
+        self,
+        method: str,
+        url: httpx.URL,
+        policy: Resilience,
+        redactor: Redactor,
+        *,
+        replayable: bool,
+        temporary: Collection[int] = TEMPORARY,
     ) -> None:
-        self._method, self._url, self._redactor = method, url, redactor
+        self._method, self._url, self._redactor, self._temporary = method, url, redactor, temporary
         self._keyed = policy.idempotency_key and method in ("POST", "PATCH")
         self._repeatable = policy.repeats(method) or self._keyed
         self._replayable = replayable
@@ -135,7 +181,7 @@ class Judge:
         return self._redactor(f"{self._method} {self._url}")
 
     def __call__(self, error: Exception) -> Failure | None:
-        if isinstance(error, UnexpectedStatusError):
+        if isinstance(error, UnexpectedStatusError) and error._kind is None:  # noqa: SLF001 - else it's judged already
             return self._status(error)
         if isinstance(error, EchoConnError):
             return None
@@ -151,7 +197,7 @@ class Judge:
 
     def _status(self, error: UnexpectedStatusError) -> Failure:
         status = error.response.status_code
-        if status not in TEMPORARY:
+        if status not in self._temporary:
             return Failure(Kind.WRONG, error)
         asked = parse_retry_after(error.response.headers.get("retry-after"), dt.datetime.now(dt.UTC))
         return Failure(Kind.TEMPORARY, error, retry_after=asked, repeatable=self._replayable)

@@ -11,6 +11,7 @@ from typing import Any, Self, TypeAlias, TypedDict
 import httpx
 
 from .errors import InvalidRequestError
+from .http_values import Places, plain_request
 from .login import HttpSession
 from .properties import HttpConnProperties
 from .redaction import SAFE_HEADERS
@@ -116,6 +117,7 @@ class HttpBase:
         self.url = httpx.URL(props.host)
         self.origin = origin_of(self.url)
         self._prefix = props.host.rstrip("/")
+        self._places = Places(self._prefix)
         own = httpx.Headers(props.headers)
         self._abroad = defaults.copy()
         self._abroad.update({k: v for k, v in own.items() if k.lower() in SAFE_HEADERS})
@@ -138,6 +140,8 @@ class HttpBase:
         if not isinstance(endpoint, str | httpx.URL):
             raise InvalidRequestError(f"the endpoint must be text, got {type(endpoint).__name__}")
         text = str(endpoint)
+        if (below := self._places.find(text)) is not None:
+            return below
         if any(ord(ch) <= 32 or ord(ch) == 127 for ch in text):
             raise InvalidRequestError(
                 f"the endpoint {text.split('?')[0]!r} has white space or control characters: percent-encode them"
@@ -170,7 +174,7 @@ class HttpBase:
             InvalidRequestError: the parts don't make a request.
         """
         at_home = origin_of(url) == self.origin
-        merged = (self._home if at_home else self._abroad).copy()
+        merged = httpx.Headers(self._home if at_home else self._abroad)
         json, data, params = body.json, body.data, body.params
         constant: dict[str, Any] = {}
         if at_home:
@@ -180,26 +184,31 @@ class HttpBase:
                 constant = {**constant, **session.params}
             if self._payload:
                 json, data = self._with_payload(method, body)
-        if headers:
-            merged.update(headers)
-        if constant or params is not None:
-            url = _with_params(url, params, constant)
+        extensions = {"timeout": timeout}
         try:
-            request = httpx.Request(
-                method,
-                url,
-                headers=merged,
-                json=json,
-                data=data,
-                files=body.files,
-                content=body.content,
-                extensions={"timeout": timeout},
-            )
+            if headers:
+                merged.update(headers)
+            if constant or params is not None:
+                url = _with_params(url, params, constant)
+            if data is None and body.files is None and isinstance(body.content, str | bytes | None):
+                request = plain_request(method, url, merged, json, body.content, extensions)
+            else:
+                request = httpx.Request(
+                    method,
+                    url,
+                    headers=merged,
+                    json=json,
+                    data=data,
+                    files=body.files,
+                    content=body.content,
+                    extensions=extensions,
+                )
         except (TypeError, ValueError, AttributeError, httpx.InvalidURL) as error:
             raise InvalidRequestError(f"{method} can't be built from these arguments: {error}") from error
-        _refuse_injection(request)
+        if headers or session is not None:  # the properties' own have been looked at
+            _refuse_injection(request)
         steady(request)
-        jar.set_cookie_header(request)
+        _add_cookies(jar, request)
         return request
 
     def complete(self, request: httpx.Request, jar: httpx.Cookies, timeout: dict[str, float | None]) -> httpx.Request:
@@ -209,7 +218,7 @@ class HttpBase:
             request.headers.setdefault(name, value)
         steady(request)
         request.extensions.setdefault("timeout", timeout)
-        jar.set_cookie_header(request)
+        _add_cookies(jar, request)
         return request
 
     def _with_payload(self, method: str, body: Body) -> tuple[Any, Any]:
@@ -280,6 +289,12 @@ def _with_params(url: httpx.URL, params: Any, constant: Mapping[str, str]) -> ht
     return url.copy_with(params=httpx.QueryParams([*missing.multi_items(), *own.multi_items()]))
 
 
+def _add_cookies(jar: httpx.Cookies, request: httpx.Request) -> None:
+    for _ in jar.jar:  # an empty jar takes as long as a full one
+        jar.set_cookie_header(request)
+        return
+
+
 def _refuse_injection(request: httpx.Request) -> None:
     for name, value in request.headers.raw:
         if any(ch in value or ch in name for ch in (b"\r", b"\n", b"\0")):
@@ -335,5 +350,5 @@ def redirected(response: httpx.Response, jar: httpx.Cookies, *, login: bool = Fa
             if name not in SAFE_HEADERS and name != "host":
                 del new.headers[name]
     new.extensions = old.extensions
-    jar.set_cookie_header(new)
+    _add_cookies(jar, new)
     return new

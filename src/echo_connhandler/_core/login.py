@@ -8,7 +8,9 @@ from typing import TypeAlias
 
 import httpx
 
-__all__ = ("HttpSession", "LoginFlow", "lifetime")
+from .redaction import SHOWN_HEADERS
+
+__all__ = ("HttpSession", "LoginFlow", "SessionReplaced", "lifetime")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -27,7 +29,12 @@ class HttpSession:
 
     def secrets(self) -> list[str]:
         """Return the secret texts in here."""
-        return [*self.headers.values(), *self.params.values()]
+        headers = [value for name, value in self.headers.items() if name.lower() not in SHOWN_HEADERS]
+        return [*headers, *self.params.values()]
+
+
+class SessionReplaced(Exception):  # noqa: N818 - nothing failed
+    """A request waited for its turn so long that the session it was made with is no longer the one in force."""
 
 
 LoginFlow: TypeAlias = Generator[httpx.Request, httpx.Response, HttpSession]

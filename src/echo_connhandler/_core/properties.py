@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from .http_options import check_connection_options, proxy_secrets
 from .redaction import MASK, SAFE_HEADERS
 
 __all__ = ("ConnProperties", "HttpConnProperties", "SqlLiteConnProperties")
@@ -249,6 +250,13 @@ class HttpConnProperties(ConnProperties):
         payload_kwargs_key: "json" or "data" (bodies of POST, PUT and PATCH; of others when the call has such a body),
             "params" or "headers" (every request).
         max_response_bytes: largest body taken, counted after decompression; None takes any.
+        client_cert: path of a certificate to show to servers that ask for one (PEM), its key inside or in `client_key`.
+        client_key: path of the certificate's private key (PEM).
+        client_key_password: of an encrypted key.
+        legacy_tls: also speak with servers that know only what is no longer safe: TLS 1.0 and 1.1, weak ciphers, no
+            secure renegotiation. A warning names the host.
+        proxy: URL of an HTTP proxy, with user and password if need be; None takes that of the environment, if any.
+        http2: speak HTTP/2 with servers that do, over TLS; needs the extra `http2`.
     """
 
     url_schemes: ClassVar[tuple[str, ...]] = ("http", "https")
@@ -265,6 +273,16 @@ class HttpConnProperties(ConnProperties):
     payload_kwargs: Mapping[str, Any] = _secret_mapping()
     payload_kwargs_key: Literal["json", "data", "params", "headers"] = "json"
     max_response_bytes: int | None = None
+    client_cert: str | None = None
+    client_key: str | None = None
+    client_key_password: str | None = secret()
+    legacy_tls: bool = False
+    proxy: str | None = secret()
+    http2: bool = False
+
+    def secrets(self) -> list[str]:
+        """Return every secret text in here, those inside of the proxy's URL too."""
+        return [*super().secrets(), *proxy_secrets(self.proxy)]
 
     def _validate(self) -> None:
         if not isinstance(self.host, str):
@@ -309,6 +327,7 @@ class HttpConnProperties(ConnProperties):
         limit = self.max_response_bytes
         if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
             raise ValueError(f"max_response_bytes must be a positive number of bytes or None, got {limit!r}")
+        check_connection_options(self)
 
     @property
     def timeouts(self) -> dict[str, float | None]:

@@ -9,7 +9,7 @@ from urllib.parse import quote, quote_plus
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ("MASK", "SAFE_HEADERS", "Redactor", "redact_url", "sounds_secret")
+__all__ = ("MASK", "SAFE_HEADERS", "SHOWN_HEADERS", "Redactor", "redact_url", "sounds_secret")
 
 MASK = "***"
 
@@ -26,12 +26,16 @@ SAFE_HEADERS = frozenset(
         "if-match",
         "if-modified-since",
         "if-none-match",
+        "if-range",
         "if-unmodified-since",
         "pragma",
         "range",
         "user-agent",
     }
 )
+
+# These go to the host's origin only too, but say no more than a URL does: hidden, they would make messages unreadable.
+SHOWN_HEADERS = SAFE_HEADERS | {"host", "origin", "referer"}
 
 _SECRET_NAME = re.compile(
     r"token|key|secret|passw|passphrase|pwd|senha|auth|sign|^sig$|session|credential|jwt|bearer|cookie", re.IGNORECASE

@@ -72,6 +72,7 @@ class Resilience:
         retry_methods: HTTP methods that are repeated when the answer was lost after sending; None stands for all.
             Others raise `OutcomeUnknownError` then.
         idempotency_key: send POST and PATCH with an `Idempotency-Key` header, the same in each attempt of a call.
+        obey_rate_limits: hold requests back while the server, by a header of any answer, says that it takes no more.
         before_retry: called with `RetryDetails` before each wait, in order.
     """
 
@@ -84,6 +85,7 @@ class Resilience:
     deadline: float | None = None
     retry_methods: Iterable[str] | None = None
     idempotency_key: bool = False
+    obey_rate_limits: bool = True
     before_retry: tuple[Callable[[RetryDetails], object], ...] = ()
 
     def __post_init__(self) -> None:

@@ -1,25 +1,26 @@
-"""Making httpx clients: the TLS context shared, configured headers kept at home, and nothing secret in httpx's log."""
+"""Making httpx clients: configured headers kept at home, and nothing secret in httpx's log."""
 
 from __future__ import annotations
 
 import functools
+import importlib.util
 import logging
-import os
 import re
 import ssl
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from http.cookiejar import CookieJar
-from pathlib import Path
 from typing import Any
 
 import httpx
 
+from .._core.errors import MissingExtraError
 from .._core.http_requests import Origin, origin_of
 from .._core.properties import HttpConnProperties
 from .._core.redaction import MASK, SAFE_HEADERS, Redactor, redact_url
+from .tls import default_context, tls_context
 
-__all__ = ("ClientSettings", "default_headers")
+__all__ = ("ClientSettings", "before_sending", "default_headers", "mask_logs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,37 +33,50 @@ class ClientSettings:
     size: int = field(kw_only=True)
     redactor: Redactor = field(kw_only=True)
 
+    @property
+    def plain(self) -> bool:
+        """Whether requests may go over connections of our own, as far as the properties have it."""
+        return self.props.proxy is None and not self.props.http2
+
+    def context(self) -> ssl.SSLContext:
+        """Return the TLS context for connections of our own."""
+        return tls_context(self.props)
+
     def client(self) -> httpx.Client:
         """Return a new client for one thread."""
-        _mask_logs()
+        mask_logs()
         made = httpx.Client(**self._arguments())
         configured = made.headers
 
-        def before_sending(request: httpx.Request) -> None:
-            _before_sending(request, self, configured)
+        def prepare(request: httpx.Request) -> None:
+            before_sending(request, self, configured)
 
-        made.event_hooks = {"request": [before_sending]}
+        made.event_hooks = {"request": [prepare]}
         return made
 
     def async_client(self) -> httpx.AsyncClient:
         """Return a new client for one event loop."""
-        _mask_logs()
+        mask_logs()
         made = httpx.AsyncClient(**self._arguments())
         configured = made.headers
 
-        async def before_sending(request: httpx.Request) -> None:
-            _before_sending(request, self, configured)
+        async def prepare(request: httpx.Request) -> None:
+            before_sending(request, self, configured)
 
-        made.event_hooks = {"request": [before_sending]}
+        made.event_hooks = {"request": [prepare]}
         return made
 
     def _arguments(self) -> dict[str, Any]:
         props = self.props
+        if props.http2 and importlib.util.find_spec("h2") is None:
+            raise MissingExtraError("http2=True needs a library: pip install 'echo-connhandler[http2]'")
         return {
             "headers": {**default_headers(), **props.headers},
             "cookies": self.jar,
             "timeout": httpx.Timeout(**props.timeouts),
-            "verify": _tls(props.verify_ssl),
+            "verify": tls_context(props),
+            "proxy": props.proxy,
+            "http2": props.http2,
             "limits": httpx.Limits(max_connections=self.size, max_keepalive_connections=self.size),
         }
 
@@ -71,7 +85,7 @@ class ClientSettings:
 _sender: ContextVar[Redactor | None] = ContextVar("echo_connhandler_sender", default=None)
 
 
-def _before_sending(request: httpx.Request, settings: ClientSettings, configured: httpx.Headers) -> None:
+def before_sending(request: httpx.Request, settings: ClientSettings, configured: httpx.Headers) -> None:
     """Drop configured credentials from a request to another origin: users may call the live client themselves."""
     _sender.set(settings.redactor)
     if origin_of(request.url) == settings.origin:
@@ -86,26 +100,8 @@ def default_headers() -> dict[str, str]:
     """Return the headers that httpx sends by itself, with our own user agent."""
     from .. import __version__
 
-    with httpx.Client(verify=_tls(verify=True)) as plain:
+    with httpx.Client(verify=default_context()) as plain:
         return {**plain.headers, "user-agent": f"echo-connhandler/{__version__}"}
-
-
-def _tls(verify: bool | str | ssl.SSLContext) -> ssl.SSLContext:
-    if isinstance(verify, ssl.SSLContext):
-        return verify
-    return _context(verify, os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
-
-
-@functools.lru_cache(32)
-def _context(verify: bool | str, cert_file: str | None, cert_dir: str | None) -> ssl.SSLContext:
-    """Return a TLS context; making one takes 30 ms, so it's shared. The variables are part of what it's made from."""
-    if isinstance(verify, bool):
-        return httpx.create_ssl_context(verify=verify)
-    if Path(verify).is_dir():
-        return ssl.create_default_context(capath=verify)
-    if not Path(verify).is_file():
-        raise ValueError(f"verify_ssl: there is no file or folder {verify!r}")
-    return ssl.create_default_context(cafile=verify)
 
 
 _SET_COOKIE = re.compile(
@@ -132,7 +128,7 @@ def _masked(url: httpx.URL) -> str:
 _filter = _MaskingFilter()
 
 
-def _mask_logs() -> None:
+def mask_logs() -> None:
     """Put the filter on the loggers that carry URLs and headers; a second time changes nothing."""
     for name in ("httpx", "httpcore.http11", "httpcore.http2", "httpcore.proxy", "httpcore.connection"):
         logging.getLogger(name).addFilter(_filter)

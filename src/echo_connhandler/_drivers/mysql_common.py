@@ -81,7 +81,7 @@ def explained(error: BaseException) -> BaseException:
     """Return the error to raise for what interrupted a talk: malformed answers count as a lost connection."""
     if isinstance(error, MySQLError | EchoConnError):
         return error
-    if isinstance(error, OSError | EOFError | _MALFORMED):
+    if isinstance(error, (OSError, EOFError, *_MALFORMED)):
         return lost(_told(error))
     return error
 

@@ -322,8 +322,12 @@ class AsyncpgConnection:
         if self.stream is not None:
             await self.stream.spool()
         if self._reading is not None and self._reading is not keep:
-            self._reading = None  # the server keeps the rest of its rows
-            await self._answer("COMMIT")
+            self._reading = None
+            try:
+                await self._answer("COMMIT")  # the server keeps the rest of its rows
+            except BaseException:
+                await self._roll_back()
+                raise
 
     async def _answer(
         self, sql: str, kinds: Kinds = (), values: Sequence[Any] = (), most: int | None = None, *, once: bool = False
@@ -385,7 +389,7 @@ class AsyncpgConnection:
         casts = ["" for _ in kinds]
         for place, (kind, oid) in enumerate(zip(kinds, plan.types, strict=True)):
             # Text for a number: the server reads it, as it does for psycopg.
-            if not kind and oid in _NATIVE and any([values[place] is not None for values in rows]):
+            if not kind and oid in _NATIVE and any(values[place] is not None for values in rows):
                 casts[place] = f"text)::{_NATIVE[oid]}"
         if any(casts):
             plan = await self._plan(recast(text, tuple(casts)), once=once)
@@ -470,9 +474,9 @@ class AsyncpgConnection:
         name = f"_echo_cursor_{self._numbered}"
         own = not self.raw.is_in_transaction()
         hold = "WITH HOLD " if own else ""
-        if own:
-            await self._answer("BEGIN")
         try:
+            if own:
+                await self._answer("BEGIN")
             await self._answer(f"DECLARE {name} NO SCROLL CURSOR {hold}FOR {sql}", kinds, values, once=True)
             columns = (await self._answer(f"FETCH 0 FROM {name}", once=True)).columns
         except BaseException as error:
@@ -515,8 +519,8 @@ class AsyncpgConnection:
             await self._roll_back()
 
     async def _roll_back(self) -> None:
-        if not self.dead:
-            with anyio.CancelScope(shield=True):
+        with anyio.CancelScope(shield=True):
+            if not self.dead and self.raw.is_in_transaction():
                 await self._answer("ROLLBACK")
 
 

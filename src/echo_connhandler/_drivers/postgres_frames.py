@@ -107,7 +107,7 @@ def load(host: Host, target: Target, batch: pa.RecordBatch) -> int:
     require("numpy", extra="arrow", purpose="writing frames")
     made = _answered(host, loading(target, batch, host.catalog))
     host.drive(_copy_in(host.raw.pgconn, made))
-    _answered(host, made.check())
+    _answered(host, made.check(host.catalog))
     return batch.num_rows
 
 
@@ -406,7 +406,11 @@ class CopyBatches:
 
     def _discard(self) -> Steps[None]:
         while not self._rows.done:
-            yield from self._wire.receive(self._rows)
+            try:
+                yield from self._wire.receive(self._rows)
+            except errors.Error:
+                if not self._rows.done:
+                    raise
             self._rows.forget()
 
 

@@ -119,7 +119,7 @@ async def load(host: Host, target: Target, batch: pa.RecordBatch) -> int:
         source=_pieces(made),
         **form,
     )
-    await _answered(host, made.check())
+    await _answered(host, made.check(host.catalog))
     return batch.num_rows
 
 
@@ -344,11 +344,11 @@ class CopyBatches:
         await asyncio.wait({self._task})
         if self._host.dead:
             return
-        if not ended:
-            await self._host.stopped()
-        if undo and not self._host.dead:
+        if undo:
             text = f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}; RELEASE SAVEPOINT {_SAVEPOINT}"
             await self._host.call(self._host.raw.execute, text)
+        elif not ended:
+            await self._host.stopped()
 
 
 class RowBatches:

@@ -295,7 +295,8 @@ class PsycopgConnection:
             with self._in_use:
                 if self._closed:
                     raise ConnectionFailedError("the connection was closed")
-                if self._pg.status != pq.ConnStatus.OK or self._hung_up():
+                unread = self._pg.transaction_status == pq.TransactionStatus.ACTIVE and self.stream is None
+                if self._pg.status != pq.ConnStatus.OK or unread or self._hung_up():
                     self._closed = True
                     raise ConnectionFailedError("the server has closed the connection")
                 if spooling and self.stream is not None:
@@ -434,13 +435,14 @@ class PsycopgConnection:
     def _sending(self, plan: _Plan, values: list[Any], most: int | None) -> Generator[Any, Any, list[Any]]:
         params = [value if value is None or type(value) is bytes else str(value).encode() for value in values]
         formats = [1 if type(value) is bytes else 0 for value in values]
+        free = self._pg.transaction_status == _IDLE  # within a transaction a request to stop would undo it
         if plan.name is None:
             self._pg.send_query_params(plan.query, params, param_formats=formats)
         else:
             self._pg.send_query_prepared(plan.name, params, param_formats=formats)
         if most is None:
             return (yield from self._results())
-        return (yield from self._first(most))
+        return (yield from self._first(most, free=free))
 
     def _preparing(self, name: bytes, query: bytes) -> Generator[Any, Any, list[Any]]:
         self._pg.send_prepare(name, query)
@@ -455,15 +457,14 @@ class PsycopgConnection:
         return (yield from self._results())
 
     def _results(self) -> Generator[Any, Any, list[Any]]:
-        answers = yield from generators.execute(self._pg)
+        answers: list[Any] = yield from generators.execute(self._pg)
         for answer in answers:
             if answer.status == _ERROR:
                 raise errors.error_from_result(answer, encoding="utf-8")
         return answers
 
-    def _first(self, most: int) -> Generator[Any, Any, list[Any]]:
+    def _first(self, most: int, *, free: bool) -> Generator[Any, Any, list[Any]]:
         """Fetch no more than the first rows into memory, and stop a query that has many more."""
-        free = self._pg.transaction_status == _IDLE
         if capabilities.has_stream_chunked():
             self._pg.set_chunked_rows_mode(most)
         else:
@@ -472,16 +473,19 @@ class PsycopgConnection:
         kept: list[Any] = []
         rows = 0
         stopped = False
+        failure: Exception | None = None
         while (answer := (yield from generators.fetch(self._pg))) is not None:
             if answer.status == _ERROR:
                 if not (stopped and answer.error_field(pq.DiagnosticField.SQLSTATE) == b"57014"):
-                    raise errors.error_from_result(answer, encoding="utf-8")
+                    failure = errors.error_from_result(answer, encoding="utf-8")
             elif rows < most or not kept:
                 kept.append(answer)
                 rows += answer.ntuples
             elif answer.ntuples and free and not stopped:
                 stopped = True
                 self.raw.cancel_safe(timeout=CANCEL_GRACE)
+        if failure is not None:  # only now that all of the answer was read
+            raise failure
         return kept
 
     def drive(self, steps: Generator[int, int, T]) -> T:
@@ -525,15 +529,15 @@ class PsycopgConnection:
         name = f"_echo_cursor_{self._numbered}"
         own = self._pg.transaction_status == _IDLE
         hold = "WITH HOLD " if own else ""
-        if own:
-            self._answer("BEGIN")
         try:
+            if own:
+                self._answer("BEGIN")
             self._answer(f"DECLARE {name} NO SCROLL CURSOR {hold}FOR {sql}", kinds, values, once=True)
             columns = self._answer(f"FETCH 0 FROM {name}", once=True).columns
         except BaseException as error:
             if not own or self._closed:
                 raise
-            self._answer("ROLLBACK")
+            self._roll_back()
             # What no cursor takes that outlives its transaction: FOR UPDATE.
             if getattr(error, "sqlstate", None) not in NO_CURSOR:
                 raise
@@ -563,13 +567,25 @@ class PsycopgConnection:
         """End the transaction that was begun for a cursor."""
         if self._reading is cursor:
             self._reading = None
-            if not self._closed:
+            self._roll_back()
+
+    def _roll_back(self) -> None:
+        for last in (False, True):
+            if self._closed or self._pg.transaction_status == _IDLE:
+                return
+            try:
                 self._answer("ROLLBACK")
+            except errors.QueryCanceled:  # who cancels asks until all has ended, and may hit this one too
+                self._closed = last
 
     def _keep_reading(self) -> None:
         """Have the server keep the rest of the rows, so that other statements have transactions of their own."""
         self._reading = None
-        self._answer("COMMIT")
+        try:
+            self._answer("COMMIT")
+        except BaseException:
+            self._roll_back()
+            raise
 
 
 def _note(diagnostic: Any) -> None:

@@ -24,6 +24,7 @@ __all__ = ("Hop", "ThreadedConnection", "worker_hop")
 logger = logging.getLogger("echo_connhandler.sql")
 
 T = TypeVar("T")
+C = TypeVar("C", bound="Cursor | Batches")
 
 GRACE = 5.0  # seconds that a cancelled statement has to end; after that its connection is given up
 
@@ -127,11 +128,11 @@ class ThreadedConnection:
 
     async def open(self, sql: str, params: tuple[Any, ...]) -> _ThreadedCursor:
         """Execute a query whose rows are read in batches."""
-        return _ThreadedCursor(self, await self._do(partial(self._blocking.open, sql, params)))
+        return _ThreadedCursor(self, await self._opened(partial(self._blocking.open, sql, params)))
 
     async def open_batches(self, sql: str, params: tuple[Any, ...], rows: int, *, settled: bool) -> _ThreadedBatches:
         """Execute a query whose result is read as record batches."""
-        opened = await self._do(partial(self._blocking.open_batches, sql, params, rows, settled=settled))
+        opened = await self._opened(partial(self._blocking.open_batches, sql, params, rows, settled=settled))
         return _ThreadedBatches(self, opened)
 
     async def load(self, target: Target, batch: pa.RecordBatch) -> int:
@@ -152,6 +153,23 @@ class ThreadedConnection:
             self._closed = True
             if not self._given_up:
                 await self._close()
+
+    async def _opened(self, work: Callable[[], C]) -> C:
+        """Do work that opens something, and close what nobody gets any more as the task was cancelled meanwhile."""
+        opened: list[C] = []
+
+        def job() -> C:
+            opened.append(work())
+            return opened[0]
+
+        try:
+            return await self._do(job)
+        except anyio.get_cancelled_exc_class():
+            with anyio.CancelScope(shield=True):
+                for each in opened:
+                    if not self.dead:
+                        await self._hop(each.close)
+            raise
 
     async def _do(self, work: Callable[[], T]) -> T:
         if self.dead:

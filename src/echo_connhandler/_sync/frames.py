@@ -45,7 +45,7 @@ class FrameCalls(SqlCalls):
             MissingExtraError: pyarrow is not installed.
         """
         require("pyarrow", extra="arrow", purpose="reading frames")
-        known = self._known(sql)
+        known = self._sync_known(sql)
         text, values = native(sql, params, self._dialect.family, self._dialect.style)
 
         def read(connection: SqlConnection, rows: int) -> list[pa.RecordBatch]:
@@ -111,7 +111,7 @@ class FrameCalls(SqlCalls):
         if batch_rows < 1:
             raise ValueError(f"batch_rows must be at least 1, got {batch_rows}")
         require("pyarrow", extra="arrow", purpose="reading frames")
-        if self._known(sql).changes:
+        if self._sync_known(sql).changes:
             raise QueryError("iter_arrow reads; a statement that changes rows is for read_to_arrow or fetch_all")
         return releasing(self._sync_batches(sql, params, batch_rows, retry))
 

@@ -5,106 +5,50 @@ from __future__ import annotations
 
 import json as jsonlib
 from abc import abstractmethod
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Unpack
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, Unpack
 
 import httpx
 
-from .._concurrency import Limiter, Logins, blocks, bounded, join, monotonic, shielded
+from .._concurrency import (
+    Allowances,
+    Logins,
+    blocks,
+    bounded,
+    join,
+    monotonic,
+    shielded,
+    sleep,
+)
 from .._core.errors import (
     AuthenticationError,
-    ConnectionFailedError,
+    BlockedByWafError,
     EchoConnError,
-    TransferError,
     UnexpectedContentError,
     UnexpectedStatusError,
 )
-from .._core.http_answers import TEMPORARY, BodyReader, Judge, accepts, body_hint, takes_redirect, unexpected
+from .._core.http_answers import TEMPORARY, Judge, accepts, body_hint, may_tell, takes_redirect, unexpected
+from .._core.http_calls import HttpCall, prepare
 from .._core.http_requests import (
     MAX_REDIRECTS,
-    Body,
     HttpBase,
     RequestOptions,
     ResponseOk,
-    check_method,
-    check_options,
-    origin_of,
     redirected,
-    timeouts,
-    with_idempotency_key,
 )
-from .._core.login import HttpSession, LoginFlow, lifetime
+from .._core.login import HttpSession, LoginFlow, SessionReplaced, lifetime
+from .._core.rate_limits import speaks_of_limits
 from .._core.redaction import Redactor
-from .._core.retry import for_call
-from .base import Calls, Engine
+from .base import Calls
+from .http_engine import HttpEngine
 from .retry import persist
 
 if TYPE_CHECKING:
     from .._drivers.httpx_clients import ClientSettings
 
-__all__ = ("HttpCalls", "HttpEngine")
+__all__ = ("HttpCalls",)
 
-
-class HttpEngine(Engine):
-    """One live client and the number of requests that it may have in flight."""
-
-    def __init__(self, settings: ClientSettings, logins: Logins[HttpSession] | None) -> None:
-        self.client = settings.client()
-        self._limiter = Limiter(settings.size)
-        self._max_bytes = settings.props.max_response_bytes
-        self._logins = logins
-        self._redactor = settings.redactor
-        self._carried: HttpSession | None = None
-
-    def carry(self, session: HttpSession) -> None:
-        """Let the live client send what the calls send: the session's headers."""
-        if session is not self._carried:
-            for name in self._carried.headers if self._carried is not None else ():
-                self.client.headers.pop(name, None)
-            self.client.headers.update(session.headers)
-            self._redactor.add(session.secrets())
-            self._carried = session
-
-    @property
-    def connected(self) -> bool:
-        """Whether the client is open, and logged in where there's a login."""
-        return not self.client.is_closed and (self._logins is None or self._logins.session is not None)
-
-    def send(self, request: httpx.Request, ends: float | None) -> httpx.Response:
-        """Send one request and read the whole answer, until the clock says `ends`; no redirect is followed."""
-        self._limiter.acquire()
-        try:
-            if self.client.is_closed:
-                raise ConnectionFailedError("the connection was closed while the call waited for it")
-            response = self.client.send(request, follow_redirects=False, stream=True)
-            self._read(response, ends)
-            return response
-        finally:
-            self._limiter.release()
-
-    def _read(self, response: httpx.Response, ends: float | None) -> None:
-        """Read the body, as `response.read` does, but with a limit, and leaving nothing open when it is broken."""
-        body = BodyReader(response, self._max_bytes)
-        chunks = response.iter_raw()
-        try:
-            for chunk in chunks:
-                body.take(chunk)
-                if ends is not None and monotonic() > ends:
-                    raise TimeoutError("the deadline passed while the answer came in")
-            body.finish()
-        except (httpx.DecodingError, TransferError, TimeoutError):
-            # What broke is the content, not the connection: httpx's nested generators would be left suspended. Once
-            # the connection is closed, reading on ends them all.
-            with shielded():
-                response.close()
-                with suppress(httpx.HTTPError, httpx.StreamError):
-                    for _ in chunks:
-                        pass
-            raise
-
-    def close(self) -> None:
-        """Close the client and its connections."""
-        self.client.close()
+T = TypeVar("T")
 
 
 class HttpCalls(Calls[HttpEngine]):
@@ -115,6 +59,8 @@ class HttpCalls(Calls[HttpEngine]):
     _jar: httpx.Cookies
     _redactor: Redactor
     _logins: Logins[HttpSession] | None
+    _allowances: Allowances
+    _temporary: ClassVar[Collection[int]] = TEMPORARY
 
     @abstractmethod
     def login_flow(self) -> LoginFlow:
@@ -123,6 +69,10 @@ class HttpCalls(Calls[HttpEngine]):
     @abstractmethod
     def session_ended(self, response: httpx.Response) -> bool:
         """Tell whether a response means that the session is no longer valid."""
+
+    @abstractmethod
+    def response_error(self, response: httpx.Response) -> UnexpectedStatusError | None:
+        """Return the error that an answer means whatever its status says; None if there's none."""
 
     def _sync_new_engine(self) -> HttpEngine:
         return HttpEngine(self._settings, self._logins)
@@ -154,78 +104,139 @@ class HttpCalls(Calls[HttpEngine]):
             InvalidRequestError: the arguments don't make a request.
             TypeError: an option is unknown or of the wrong kind.
         """
-        began = monotonic()
-        method = check_method(method)
-        check_options(options)
-        policy = for_call(self.resilience, options.get("retry"))
-        url = self._base.resolve(endpoint)
-        headers, response_ok = options.get("headers"), options.get("response_ok", 200)
-        if policy.idempotency_key and method in ("POST", "PATCH"):
-            headers = with_idempotency_key(headers)
-        body = Body(
-            params=options.get("params"),
-            json=options.get("json"),
-            data=options.get("data"),
-            files=options.get("files"),
-            content=options.get("content"),
-        )
-        logged_in = self._logins is not None and origin_of(url) == self._base.origin
-
-        ends = None if policy.deadline is None else began + policy.deadline
-
-        def exchange(session: HttpSession | None, remaining: float | None) -> httpx.Response:
-            if session is not None:
-                self._sync_engines.get().carry(session)
-            limits = timeouts(options.get("timeout"), self._base.timeout, remaining)
-            request = self._base.build(method, url, body, headers, session, self._jar, limits)
-            return self._sync_follow(request, response_ok, ends=ends)
+        call = prepare(self._base, self.resilience, method, endpoint, options, monotonic())
+        judge = call.judge(self._redactor, self._temporary)
 
         def attempt() -> httpx.Response:
-            remaining = None if ends is None else ends - monotonic()
-            with bounded(remaining):
-                session = self._sync_session() if logged_in else None
-                response = exchange(session, remaining)
-                taken = accepts(response_ok, response)
-                if session is not None and self._ended(response, response_ok, taken=taken):
-                    response = exchange(self._sync_session(stale=session), remaining)
-                    taken = accepts(response_ok, response)
-            if not taken:
-                raise unexpected(response, response_ok, self._redactor)
-            return response
+            return self._sync_attempt(call)
 
-        judge = Judge(method, url, policy, self._redactor, replayable=body.replayable)
-        return persist(attempt, policy, judge, named=judge.call, started=began)
+        return persist(attempt, call.policy, judge, named=judge.call, started=call.began)
 
-    def _ended(self, response: httpx.Response, response_ok: ResponseOk, *, taken: bool) -> bool:
-        """Tell whether to log in again: not where the call asked to see just this status."""
-        asked_for = taken and response_ok != 200
-        return not asked_for and self.session_ended(response)
+    def _sync_attempt(self, call: HttpCall, *, whole: bool = True) -> httpx.Response:
+        """Make one attempt of a call, logging in if need be, and return an answer that the call takes.
+
+        An answer that is not wanted `whole` has its body unread, or has it read where a hook had to see it. Then it's
+        for the caller to close it.
+        """
+        remaining = None if call.ends is None else call.ends - monotonic()
+        logged_in = self._logins is not None and call.origin == self._base.origin
+        with bounded(remaining):
+            self._sync_take_turn(call)
+            session = self._sync_session(since=call.began) if logged_in else None
+            response = self._sync_exchange(call, session, remaining, whole=whole)
+            try:
+                if session is not None and self._sync_asks_for_login(call, response):
+                    response.close()
+                    used: HttpSession = response.request.extensions["session"]
+                    session = self._sync_session(used, since=call.began)
+                    response = self._sync_exchange(call, session, remaining, whole=whole, again=True)
+                error = self._sync_error(call, response)
+            except BaseException:
+                with shielded():
+                    response.close()
+                raise
+        if error is not None:
+            raise error
+        return response
+
+    def _sync_take_turn(self, call: HttpCall) -> None:
+        """Wait while the server takes no more requests, whichever call it was that was told."""
+        while self._allowances.known and call.policy.obey_rate_limits:
+            wait = self._allowances.ask(call.origin, call.policy, call.began, named=call.named(self._redactor))
+            if wait <= 0:
+                return
+            sleep(wait)
+
+    def _sync_exchange(
+        self,
+        call: HttpCall,
+        session: HttpSession | None,
+        remaining: float | None,
+        *,
+        whole: bool,
+        again: bool = False,
+    ) -> httpx.Response:
+        while True:
+            request = call.request(self._base, session, self._jar, remaining)
+            if session is not None:
+                self._sync_engines.get().carry(session)
+                request.extensions["session"] = session
+            if again:  # not to wait in line until the new session has ended too
+                request.extensions["first"] = True
+            try:
+                response = self._sync_follow(request, call.response_ok, ends=call.ends, whole=whole)
+                break
+            except SessionReplaced:
+                session = self._sync_session(session, since=call.began)
+        if call.policy.obey_rate_limits and speaks_of_limits(response):
+            self._allowances.told(response)
+        return response
+
+    def _sync_asks_for_login(self, call: HttpCall, response: httpx.Response) -> bool:
+        taken = accepts(call.response_ok, response)
+        if _wanted(response, call.response_ok, taken=taken):
+            return False
+        return self._sync_asked(self.session_ended, response, call.ends) is True
+
+    def _sync_error(self, call: HttpCall, response: httpx.Response) -> UnexpectedStatusError | None:
+        """Return the error that an answer makes, whose body has then been read; None if the call takes it."""
+        error = None
+        taken = accepts(call.response_ok, response)
+        if not _wanted(response, call.response_ok, taken=taken):
+            error = self._sync_asked(self.response_error, response, call.ends)
+        if error is not None or taken:
+            return error
+        self._sync_engines.get().read(response, call.ends)
+        return unexpected(response, call.response_ok, self._redactor)
+
+    def _sync_asked(
+        self, hook: Callable[[httpx.Response], T], response: httpx.Response, ends: float | None
+    ) -> T | None:
+        """Return what a hook says. One that has to see the body sees it where it may be a page that tells an error."""
+        try:
+            return hook(response)
+        except httpx.ResponseNotRead:
+            if not may_tell(response):
+                return None
+        self._sync_engines.get().read(response, ends)
+        return hook(response)
 
     def _sync_follow(
-        self, request: httpx.Request, response_ok: ResponseOk, *, ends: float | None, login: bool = False
+        self,
+        request: httpx.Request,
+        response_ok: ResponseOk,
+        *,
+        ends: float | None,
+        login: bool = False,
+        whole: bool = True,
     ) -> httpx.Response:
         history: list[httpx.Response] = []
         while True:
-            response = self._sync_engines.get().send(request, ends)
+            engine = self._sync_engines.get()
+            response = engine.send(request, ends) if whole else engine.open(request, ends)
             response.history = list(history)
             if response.next_request is None or takes_redirect(response_ok, response.status_code):
                 return response
             following = redirected(response, self._jar, login=login)
             if following is None:
                 return response
+            engine.read(response, ends)
             if len(history) >= MAX_REDIRECTS:
                 raise unexpected(response, response_ok, self._redactor, why=f", after {MAX_REDIRECTS} redirects")
             history.append(response)
             request = following
 
-    def _sync_session(self, stale: HttpSession | None = None) -> HttpSession:
-        """Return the session in force, logging in if there's none or it is `stale`; one login serves all who wait."""
+    def _sync_session(self, stale: HttpSession | None = None, *, since: float | None = None) -> HttpSession:
+        """Return the session in force, logging in if there's none or it is `stale`; one login serves all who wait.
+
+        A login that was refused after `since`, when the call began, is refused for this call too.
+        """
         logins = self._logins
         if logins is None:
             raise TypeError(f"{type(self).__name__} has no login")
         session = logins.session
         while session is None or session is stale:
-            claim = logins.claim(stale, blocking=blocks())
+            claim = logins.claim(stale, blocking=blocks(), since=since)
             if isinstance(claim, HttpSession):
                 return claim
             flight, mine = claim
@@ -238,7 +249,7 @@ class HttpCalls(Calls[HttpEngine]):
             try:
                 session = self._sync_log_in()
             except BaseException as error:
-                flight.fail(error)
+                flight.fail(error, final=isinstance(error, AuthenticationError | BlockedByWafError))
                 raise
             ends = None if session.expires_in is None else monotonic() + lifetime(session.expires_in)
             flight.land(session, ends)
@@ -253,10 +264,14 @@ class HttpCalls(Calls[HttpEngine]):
     def _sync_login_once(self) -> HttpSession:
         flow = self.login_flow()
         response: httpx.Response | None = None
+        refused: AuthenticationError | None = None
         try:
             while True:
                 try:
-                    request = next(flow) if response is None else flow.send(response)
+                    if refused is not None:
+                        request = flow.throw(refused)
+                    else:
+                        request = next(flow) if response is None else flow.send(response)
                 except StopIteration as end:
                     return self._take_session(end.value)
                 except EchoConnError:
@@ -266,12 +281,14 @@ class HttpCalls(Calls[HttpEngine]):
                     text = f"the login's answer was not understood ({said})"
                     raise AuthenticationError(self._redactor(text), response, scrub=self._redactor) from error
                 request = self._base.complete(request, self._jar, self._base.timeout)
+                request.extensions["first"] = True
                 response = self._sync_follow(request, None, ends=None, login=True)
                 if response.status_code in TEMPORARY:
                     raise unexpected(response, 200, self._redactor)
+                refused = None
                 if response.status_code >= 400:
                     refusal: UnexpectedStatusError = unexpected(response, 200, self._redactor)
-                    raise AuthenticationError(f"login refused: {refusal}", response, scrub=self._redactor)
+                    refused = AuthenticationError(f"login refused: {refusal}", response, scrub=self._redactor)
         finally:
             flow.close()
 
@@ -328,3 +345,8 @@ class HttpCalls(Calls[HttpEngine]):
             start = body_hint(response, self._redactor) or "empty"
             text = self._redactor(f"GET {response.request.url}: the body is not JSON but {kind}")
             raise UnexpectedContentError(f"{text}: {start}", response, scrub=self._redactor) from error
+
+
+def _wanted(response: httpx.Response, response_ok: ResponseOk, *, taken: bool) -> bool:
+    """Tell whether a call asked to see just this answer: it gets it then, whatever it means."""
+    return taken and (response_ok is None or callable(response_ok) or response.status_code >= 300)

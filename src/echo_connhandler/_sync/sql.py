@@ -49,7 +49,7 @@ class SqlCalls(SqlTransactions):
             OutcomeUnknownError: the connection was lost while the statement ran outside of a transaction: it may have
                 taken effect. Inside of one, nothing has; `run_in_transaction` finds out and repeats what was undone.
         """
-        known = self._known(sql)
+        known = self._sync_known(sql)
         text, values = native(sql, params, self._dialect.family, self._dialect.style)
 
         def work(connection: SqlConnection) -> int:
@@ -62,7 +62,7 @@ class SqlCalls(SqlTransactions):
         self, sql: str, rows: Iterable[Params], *, idempotent: bool = False, retry: Resilience | int | None = None
     ) -> int:
         """Execute one statement for each of `rows`, all or none, and return the rows affected; see `execute`."""
-        self._known(sql)
+        self._sync_known(sql)
         texts = set()
         bound = []
         for row in rows:
@@ -92,7 +92,7 @@ class SqlCalls(SqlTransactions):
         joined = self._sync_joined()
         if joined is not None and joined.in_transaction:
             for each in statements:
-                self._known(each)
+                self._sync_known(each)
 
         def work(connection: SqlConnection) -> int:
             return sum([(connection.run(each, ())).affected for each in statements])
@@ -149,7 +149,7 @@ class SqlCalls(SqlTransactions):
         return releasing(self._sync_rows(sql, params, batch_size, retry))
 
     def _sync_rows(self, sql: str, params: Params, batch_size: int, retry: Resilience | int | None) -> Iterator[Row]:
-        if self._known(sql).changes:  # in full, however many of its rows are taken
+        if self._sync_known(sql).changes:  # in full, however many of its rows are taken
             for changed in self.fetch_all(sql, params, retry=retry):
                 yield changed
             return
@@ -212,7 +212,7 @@ class SqlCalls(SqlTransactions):
             raise QueryError(f"the result has several columns named {doubled}: give them aliases (AS)")
         return columns
 
-    def _known(self, sql: str) -> Statement:
+    def _sync_known(self, sql: str) -> Statement:
         """Return what is known of a statement; refuse one that begins or ends transactions."""
         known = statement(sql, self._dialect.family)
         if known.controls:
@@ -233,7 +233,7 @@ class SqlCalls(SqlTransactions):
     def _sync_fetch(
         self, what: str, sql: str, params: Params, retry: Resilience | int | None, most: int | None = None
     ) -> Result:
-        known = self._known(sql)
+        known = self._sync_known(sql)
         text, values = native(sql, params, self._dialect.family, self._dialect.style)
 
         def work(connection: SqlConnection) -> Result:

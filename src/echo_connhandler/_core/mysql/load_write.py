@@ -125,9 +125,17 @@ def _expression(variable: str, field: Any, column: Column) -> str | None:
     return None
 
 
+# Notes aren't counted, as with an INSERT they are no errors, and all the rest is told.
+_TELL_ALL = (
+    b"SET @echo_notes = @@SESSION.sql_notes, @echo_told = @@SESSION.max_error_count, "
+    b"SESSION sql_notes = 0, SESSION max_error_count = 65535"
+)
+_AS_BEFORE = b"SET SESSION sql_notes = @echo_notes, SESSION max_error_count = @echo_told"
+
+
 def _checked(session: Session, work: Talk[Ok], rows: int) -> Talk[int]:
     """Do what inserts so many rows, and make an error of whatever the server let pass with a warning."""
-    yield from session.query(b"SET @echo_notes = @@SESSION.sql_notes, SESSION sql_notes = 0")
+    yield from session.query(_TELL_ALL)
     failed: Exception | None = None
     try:
         ok = yield from work
@@ -136,7 +144,7 @@ def _checked(session: Session, work: Talk[Ok], rows: int) -> Talk[int]:
     except Exception as error:  # noqa: BLE001 - raised below, when the session is as it was
         failed = error
     if not session.busy:
-        yield from session.query(b"SET SESSION sql_notes = @echo_notes")
+        yield from session.query(_AS_BEFORE)
     if failed is not None:
         raise failed
     return rows
@@ -153,11 +161,11 @@ def _trouble(session: Session, ok: Ok, rows: int) -> Talk[Exception | None]:
     for _level, code, message in told:
         if code not in _PASSING:
             return refusal(_error_packet(_MEANT.get(int(code), int(code)), str(message)))
-    if ok.affected == rows and told:
+    if ok.affected == rows and len(told) == ok.warnings:
         return None
     return QueryError(
-        f"of {rows} rows the server took {ok.affected} and had {ok.warnings} warnings, which it does not tell: "
-        "raise max_error_count"
+        f"of {rows} rows the server took {ok.affected}, and of {ok.warnings} warnings it told {len(told)}: "
+        "write fewer rows at once"
     )
 
 

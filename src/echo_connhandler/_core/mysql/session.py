@@ -77,7 +77,7 @@ class Session:
 
     def begin(self, sql: str, params: Sequence[Any] = ()) -> Talk[Ok | Reading]:
         """Execute a statement and return what its answer begins with."""
-        check_statement(sql, in_transaction=self.in_transaction)
+        check_statement(sql)
         text = with_values(sql, params, backslashes=self.backslashes)
         if not answers_rows(sql):
             return (yield from self.query(text))

@@ -40,8 +40,8 @@ def commits(sql: str) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def check_statement(sql: str, *, in_transaction: bool) -> None:
-    """Refuse what would change how values are written and read, or commit the transaction that is open.
+def check_statement(sql: str) -> None:
+    """Refuse what would change how values are written and read.
 
     Raises:
         QueryError: the statement is one of these.
@@ -50,9 +50,4 @@ def check_statement(sql: str, *, in_transaction: bool) -> None:
         raise QueryError(
             "character sets, time zone, autocommit and sql_mode are this library's to set, as values are written and "
             "read by them; sql_mode may be given in server_settings"
-        )
-    if in_transaction and commits(sql):
-        raise QueryError(
-            "the database would commit the transaction that is open before this statement, and after it: "
-            "execute it outside of the transaction"
         )

@@ -278,7 +278,8 @@ def _numpy(value: Any, numpy: Any) -> tuple[str, Any]:
 
 def _one(value: Any) -> tuple[str, Any]:
     simple = _SIMPLE.get(type(value))
-    return simple(value) if simple is not None else _other(value)  # type: ignore[no-any-return]
+    made: tuple[str, Any] = simple(value) if simple is not None else _other(value)
+    return made
 
 
 # Lists and JSON

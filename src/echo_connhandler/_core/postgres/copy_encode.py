@@ -144,7 +144,7 @@ def _numeric(column: Array[Any]) -> list[Piece]:
         after -= 1
     for group in range(after):
         part, made[:, 4 + before + after - 1 - group] = np.divmod(part, 10_000)
-    return [_fields(made.view("u1").reshape(len(low), -1), _there(column))]
+    return [_fields(made.view("u1").reshape(len(low), 2 * made.shape[1]), _there(column))]
 
 
 ENCODERS: dict[str, Callable[[Array[Any]], list[Piece]]] = {

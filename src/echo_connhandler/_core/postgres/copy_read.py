@@ -212,7 +212,7 @@ def _interval(buffer: Buffer, fields: Fields, kind: Kind) -> Array[Any] | None:
     micros = buffer.at(">i8", fields.places).astype("<i8")
     there = fields.lengths >= 0
     seen = micros[there]
-    if len(seen) and not (int(seen.min()) > -_NS_LIMIT and int(seen.max()) < _NS_LIMIT):
+    if len(seen) and not (int(seen.min()) >= -_NS_LIMIT and int(seen.max()) <= _NS_LIMIT):
         return None
     values = np.zeros(len(micros), np.dtype([("months", "<i4"), ("days", "<i4"), ("nanos", "<i8")]))
     values["months"] = buffer.at(">i4", fields.places + 12)
@@ -269,6 +269,14 @@ class _Tens:
 _TENS = _Tens()
 
 
+def _inet(buffer: Buffer, fields: Fields, kind: Kind) -> Array[Any] | None:
+    """Read addresses, which cast to text have the mask of a single host that the server doesn't show otherwise."""
+    pc: Any = require("pyarrow.compute", extra="arrow", purpose="reading frames")
+    text = _text(buffer, fields, kind)
+    array: Array[Any] = pc.replace_substring_regex(text, r"^([^:]+)/32$|^(.+:.*)/128$", r"\1\2")
+    return array
+
+
 def _numeric_text(buffer: Buffer, fields: Fields, kind: Kind) -> Array[Any] | None:
     """Read numerics that come as text; None where Arrow's decimals have no such value."""
     pa = require("pyarrow", extra="arrow", purpose="reading frames")
@@ -283,6 +291,7 @@ _READERS: dict[str, Callable[[Buffer, Fields, Kind], Array[Any] | None]] = {
     "bool": _bool,
     "bytea": _text,
     "date": _moments("i4", *_DAYS, EPOCH_DAYS),
+    "inet": _inet,
     "float4": _number("f4"),
     "float8": _number("f8"),
     "int2": _number("i2"),

@@ -39,6 +39,7 @@ _INT2 = struct.Struct(">h").unpack_from
 _INT4 = struct.Struct(">i").unpack_from
 _END = b"\xff\xff"
 _ROOM = 1 << 18  # bytes that a read from the network may bring
+_NOT_COPY = "the server's answer to COPY can't be understood"
 _ROW, _COPIES, _ERROR, _READY = b"dHEZ"
 _ANY_TIME = b"NSA"  # a notice, a setting that changed, a notification
 
@@ -111,9 +112,11 @@ def rows_of_messages(buffer: Buffer, begins: Sequence[int], ends: Sequence[int],
 
 
 def walk_rows(data: Any, begin: int, end: int, columns: int) -> list[int]:
-    """Return where rows begin from `begin` to `end`, by walking from field to field; `end` is the last."""
+    """Return where rows begin from `begin` to `end`, and where the last ends, by walking from field to field."""
     found = [begin]
     while begin < end:
+        if begin == end - 2 and data[begin:end] == _END:
+            return found
         if _INT2(data, begin)[0] != columns:
             raise ConnectionFailedError("the server's COPY has a row of another number of fields")
         begin += 2
@@ -171,6 +174,8 @@ class MessageRows:
         self._walked = place
         if not self._begun:
             known = 0
+            if place <= last and _INT4(data, place + 1)[0] > _ROOM:
+                raise ConnectionFailedError(_NOT_COPY)
             self._begin()
         if len(begins) > known and data[begins[-1]] == _READY:
             self._end()
@@ -193,7 +198,7 @@ class MessageRows:
                 self._begins[:] = self._begins[place + (self._data[begin] == _COPIES) :]
                 return
             if self._data[begin] not in _ANY_TIME:
-                raise ConnectionFailedError("the server's answer to COPY can't be understood")
+                raise ConnectionFailedError(_NOT_COPY)
 
     def _end(self) -> None:
         """Drop what comes after the last row."""
@@ -201,7 +206,7 @@ class MessageRows:
         while self._begins and self._data[self._begins[-1]] != _ROW:
             begin = self._begins.pop()
             if self._data[begin] == _ERROR:
-                self.error = _error_fields(bytes(self._data[begin + 5 : self._walked]))
+                self.error = _error_fields(bytes(self._data[begin + 5 : begin + 1 + _INT4(self._data, begin + 1)[0]]))
 
     def forget(self) -> None:
         """Forget all whole messages."""
@@ -313,7 +318,7 @@ class MarkedRows:
         begins = self._find(data, end)
         taken = Rows(Buffer(data), begins[:-1] + len(self._head), begins[1:])
         if begins[0] != 0 or fields_of(taken, self._columns) is None:
-            begins = numpy.array(walk_rows(data, 0, end, self._columns + 1), "i8")
+            begins = numpy.array(walk_rows(data, 0, len(data) - len(SLACK), self._columns + 1), "i8")
             taken = Rows(taken.buffer, begins[:-1] + len(self._head), begins[1:])
         left = max(len(begins) - 1 - rows, 0)
         if not left:

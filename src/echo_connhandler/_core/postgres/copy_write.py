@@ -66,9 +66,10 @@ class Loading:
             return encode_rows(self.fields, self.columns)
         return iter((_csv(self.columns),))
 
-    def check(self) -> Generator[Question, list[tuple[Any, ...]], None]:
+    def check(self, catalog: dict[Any, Any]) -> Generator[Question, list[tuple[Any, ...]], None]:
         """Make sure that the table was what it seemed: binary values of another type might be taken for its own."""
         if (yield from _fields(self.target)) != list(self.fields):
+            del catalog["targets"][self.target]
             raise QueryError(f"the table {self.target.table} was changed while it was written to: try again")
 
 

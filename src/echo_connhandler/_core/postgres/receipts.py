@@ -57,15 +57,19 @@ def _alive(receipt: Receipt) -> Query:
 
 def _status(receipt: Receipt) -> Query:
     xid, _, _, system, timeline, statistics = receipt.row or (None,) * 6
-    # The number of a later transaction is refused with an error: the server has forgotten about ours.
+    # A number that no transaction before has ended with is in progress; or it was lost in a crash, never having ended.
     return (
-        "SELECT CASE WHEN system IS DISTINCT FROM $2::text OR timeline IS DISTINCT FROM $3::text OR timeline IS NULL "
-        "THEN NULL "
-        "WHEN $1::text::xid8 >= pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot()) THEN 'aborted' "
-        "ELSE CASE pg_catalog.pg_xact_status($1::text::xid8) "
-        "WHEN 'committed' THEN CASE WHEN crashed IS NOT DISTINCT FROM $4::text THEN 'committed' END "
-        "WHEN 'aborted' THEN 'aborted' END END "
-        f"FROM (SELECT {_HISTORY}) AS now (system, timeline, crashed)",
+        (
+            "SELECT CASE WHEN system IS DISTINCT FROM $2::text OR timeline IS DISTINCT FROM $3::text "
+            "OR timeline IS NULL "
+            "THEN NULL "
+            "WHEN $1::text::xid8 >= pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot()) THEN "
+            "CASE WHEN crashed IS DISTINCT FROM $4::text THEN 'aborted' END "
+            "ELSE CASE pg_catalog.pg_xact_status($1::text::xid8) "
+            "WHEN 'committed' THEN CASE WHEN crashed IS NOT DISTINCT FROM $4::text THEN 'committed' END "
+            "WHEN 'aborted' THEN 'aborted' END END "
+            f"FROM (SELECT {_HISTORY}) AS now (system, timeline, crashed)"
+        ),
         (xid, system, timeline, statistics),
     )
 

@@ -66,6 +66,7 @@ ARRAYS = {
     3807: 3802,
 }
 _NUMERIC = 1700
+_INET = 869
 _INT64_DIGITS = 18
 
 
@@ -150,7 +151,7 @@ def kind_of(column: Column, known: Mapping[int, TypeInfo]) -> Kind:
         return _numeric(column.modifier, is_array)
     wire = "text" if info is not None and info.kind == "e" else WIRES.get(oid)
     if wire is None:
-        return Kind("text", wire_type("text"), "text[]" if is_array else "text", is_array)
+        return Kind("inet" if oid == _INET else "text", wire_type("text"), "text[]" if is_array else "text", is_array)
     return Kind(wire, wire_type(wire), "", is_array)
 
 

@@ -1,0 +1,564 @@
+"""What is MySQL's and MariaDB's own: sessions, logins, stopping statements, locks, the catalogue, the ledger."""
+
+from __future__ import annotations
+
+import logging
+import tracemalloc
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import pytest
+
+from echo_connhandler import MySqlHandler, Resilience, SqlConnProperties, connect
+from echo_connhandler._core.dialects import Receipt
+from echo_connhandler.errors import (
+    AuthenticationError,
+    ConnectionFailedError,
+    ConnectTimeoutError,
+    ConstraintError,
+    InvalidRequestError,
+    QueryError,
+    TimeoutExceededError,
+)
+from echo_connhandler.testing import no_waits
+from tests.concurrency import AsyncTasks, async_pause
+from tests.databases import MYSQL_URL, start_ours
+from tests.servers.daemon import Database
+from tests.servers.mariadb import MariaDbServer
+from tests.servers.proxy import TcpProxy
+
+MANY = "SELECT seq, REPEAT('x', 100) AS text FROM seq_1_to_{}"
+
+
+def make(database: Database, *, properties: dict[str, Any] | None = None, **options: Any) -> MySqlHandler:
+    values: dict[str, Any] = {
+        "host": database.host,
+        "port": database.port,
+        "user": database.user,
+        "password": database.password,
+        "database": database.database,
+    }
+    return MySqlHandler(SqlConnProperties(**values | (properties or {})), skip_connect=True, **options)
+
+
+@pytest.fixture
+def handler(mariadb_database: Database) -> MySqlHandler:
+    return make(mariadb_database)
+
+
+@pytest.fixture
+def proxy(mariadb_database: Database) -> Iterator[TcpProxy]:
+    with TcpProxy(mariadb_database.host, mariadb_database.port) as running:
+        yield running
+        running.heal()
+
+
+async def running(beside: MySqlHandler, what: str) -> list[int]:
+    """Return the sessions that execute a statement with these words."""
+    found = await beside.async_fetch_all(
+        "SELECT id FROM information_schema.processlist WHERE info LIKE :what AND id <> CONNECTION_ID()",
+        {"what": f"%{what}%"},
+    )
+    return [row["id"] for row in found]
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    for _ in range(1000):
+        if await condition():
+            return
+        await async_pause(0.01)
+    raise AssertionError("it never came to that")
+
+
+# Sessions
+
+
+async def test_sessions_are_set_up(mariadb_database: Database) -> None:
+    settings = {"sql_mode": "ANSI_QUOTES", "lock_wait_timeout": "77", "tx_isolation": "READ-COMMITTED"}
+    async with make(mariadb_database, properties={"server_settings": settings}) as handler:
+        row = await handler.async_fetch_one(
+            "SELECT @@character_set_client AS cs, @@time_zone AS tz, @@autocommit AS ac, @@lock_wait_timeout AS lw, "
+            "@@tx_isolation AS iso, @@sql_mode AS mode"
+        )
+        assert row == {
+            "cs": "utf8mb4", "tz": "+00:00", "ac": 1, "lw": 77, "iso": "READ-COMMITTED", "mode": "ANSI_QUOTES",
+        }  # fmt: skip
+    async with make(mariadb_database) as handler:
+        assert "STRICT_TRANS_TABLES" in await handler.async_fetch_value("SELECT @@sql_mode")
+
+
+@pytest.mark.parametrize("name", ["character_set_client", "NAMES", "time_zone", "autocommit", "x = 1, y", "a b", ""])
+async def test_settings_that_values_depend_on_are_refused(mariadb_database: Database, name: str) -> None:
+    handler = make(mariadb_database, properties={"server_settings": {name: "gbk"}})
+    with pytest.raises(InvalidRequestError, match="server_settings"):
+        await handler.async_connect()
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SET NAMES gbk",
+        "set /* */ names gbk",
+        "SET CHARACTER SET gbk",
+        "SET SESSION character_set_client = gbk",
+        "SET @@time_zone = '+03:00'",
+        "SET @@autocommit = 0",
+        "SET SESSION sql_mode = 'NO_BACKSLASH_ESCAPES'",
+    ],
+)
+async def test_statements_that_change_what_values_mean_are_refused(handler: MySqlHandler, sql: str) -> None:
+    async with handler:
+        with pytest.raises(QueryError, match="transactions are begun|to set"):
+            await handler.async_execute(sql)
+        await handler.async_execute("SET @a = 'b'")
+
+
+async def test_a_statement_is_one(handler: MySqlHandler) -> None:
+    async with handler:
+        with pytest.raises(QueryError) as caught:
+            await handler.async_execute("SELECT 1; SELECT 2")
+        assert caught.value.code == "1064"
+        assert await handler.async_fetch_value("SELECT ';'") == ";"
+
+
+async def test_no_file_is_sent_to_a_server_that_asks_for_one(handler: MySqlHandler, tmp_path: Any) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("x")
+    async with handler:
+        await handler.async_execute("CREATE TABLE t (v VARCHAR(20))")
+        with pytest.raises(QueryError, match="asked for a file"):
+            await handler.async_execute("LOAD DATA LOCAL INFILE :path INTO TABLE t", {"path": str(secret)})
+        assert await handler.async_fetch_value("SELECT count(*) FROM t") == 0
+
+
+async def test_rows_that_stay_as_they_are_count(handler: MySqlHandler) -> None:
+    async with handler:
+        await handler.async_execute("CREATE TABLE t (n INTEGER PRIMARY KEY, v INTEGER)")
+        await handler.async_execute("INSERT INTO t VALUES (1, 1), (2, 2)")
+        assert await handler.async_execute("UPDATE t SET v = 1") == 2
+        assert await handler.async_execute("UPDATE t SET v = 1") == 2
+
+
+async def test_nothing_is_cut_to_fit(handler: MySqlHandler) -> None:
+    async with handler:
+        await handler.async_execute("CREATE TABLE t (v VARCHAR(3), n TINYINT)")
+        for values in ("('abcd', 1)", "('a', 300)", "('a', 'x')"):
+            with pytest.raises(QueryError):
+                await handler.async_execute(f"INSERT INTO t VALUES {values}")
+        assert await handler.async_fetch_all("SELECT * FROM t") == []
+
+
+async def test_warnings_are_told_to_the_log(handler: MySqlHandler, caplog: pytest.LogCaptureFixture) -> None:
+    async with handler:
+        with caplog.at_level(logging.DEBUG, "echo_connhandler.sql"):
+            await handler.async_fetch_all("SELECT CAST('x1' AS INTEGER) + :n AS n", {"n": 1})
+        assert "Truncated incorrect INTEGER value" in caplog.text
+
+
+async def test_urls_and_a_socket(mariadb: Any, mariadb_database: Database) -> None:
+    for scheme in ("mysql", "mariadb"):
+        made = connect(mariadb_database.url(scheme), skip_connect=True)
+        async with made:
+            assert await made.async_fetch_value("SELECT DATABASE()") == mariadb_database.database
+        assert mariadb_database.password not in repr(made)
+    if isinstance(mariadb, MariaDbServer):
+        async with make(mariadb_database, properties={"host": str(mariadb.folder / "socket")}) as made:
+            assert await made.async_fetch_value("SELECT 1") == 1
+
+
+# Logins
+
+
+async def test_a_refused_login_is_not_repeated(mariadb_database: Database) -> None:
+    for wrong in ({"password": "s3cret"}, {"user": "nobody"}, {"database": "no_such"}):
+        with no_waits() as waits, pytest.raises(AuthenticationError) as caught:
+            await make(mariadb_database, properties=wrong).async_connect()
+        assert not waits
+        assert "s3cret" not in str(caught.value)
+
+
+async def test_a_server_that_says_nothing_is_given_up_in_time(mariadb_database: Database, proxy: TcpProxy) -> None:
+    proxy.accept()
+    proxy.cut("down", after=0, how="stall", times=None)
+    properties = {"port": proxy.port, "conn_timeout": 0.3}
+    with pytest.raises(ConnectTimeoutError):
+        await make(mariadb_database, properties=properties, max_conn_retries=0).async_connect()
+
+
+async def test_too_many_connections_are_waited_for() -> None:
+    with start_ours(MariaDbServer(settings={"max_user_connections": 2}), MYSQL_URL) as server:
+        database = server.new_database()
+        third = make(database, max_conn_retries=1)
+        async with make(database), make(database):
+            with no_waits() as waits, pytest.raises(ConnectionFailedError, match="1203|1226"):
+                await third.async_connect()
+            assert len(waits) == 1
+        await until(partial(connects, third))
+        await third.async_close()
+
+
+async def connects(handler: MySqlHandler) -> bool:
+    try:
+        await handler.async_connect()
+    except ConnectionFailedError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("tls", ["off", "offered", "required", "mutual"])
+async def test_tls(tls: Any) -> None:
+    with start_ours(MariaDbServer(tls=tls), MYSQL_URL) as server:
+        database = server.new_database()
+        cipher = "SELECT variable_value FROM information_schema.session_status WHERE variable_name = 'Ssl_cipher'"
+        cert: dict[str, Any] = {}
+        if tls == "mutual":
+            cert = {"client_cert": server.files.client_certificate, "client_key": server.files.client_key}
+        async with make(database, properties=cert) as handler:
+            assert bool(await handler.async_fetch_value(cipher)) is (tls != "off")
+        trusted = {"tls": "require", "verify_ssl": server.files.ca if tls != "off" else False, **cert}
+        if tls == "off":
+            with pytest.raises(ConnectionFailedError, match="offers no TLS"):
+                await make(database, properties=trusted).async_connect()
+            return
+        async with make(database, properties=trusted) as handler:
+            assert await handler.async_fetch_value(cipher)
+        with no_waits() as waits, pytest.raises(ConnectionFailedError, match=r"(?i)certificate"):
+            await make(database, properties={**cert, "tls": "require"}).async_connect()
+        assert not waits
+        open_text = make(database, properties={"tls": "disable"})
+        if tls == "offered":
+            async with open_text:
+                assert not await open_text.async_fetch_value(cipher)
+        else:
+            with pytest.raises((ConnectionFailedError, AuthenticationError)):
+                await open_text.async_connect()
+
+
+# Stopping statements
+
+
+async def test_query_timeout_stops_it_on_the_server(mariadb_database: Database) -> None:
+    async with make(mariadb_database) as beside, make(mariadb_database, properties={"query_timeout": 0.2}) as handler:
+        session = await handler.async_fetch_value("SELECT CONNECTION_ID()")
+        await handler.async_execute("CREATE TABLE t (n INTEGER)")
+        for sql in ("SELECT SLEEP(100)", "INSERT INTO t SELECT SLEEP(100)"):
+            with no_waits() as waits, pytest.raises(TimeoutExceededError, match="query_timeout"):
+                await handler.async_execute(sql)
+            assert not waits
+            assert not await running(beside, "SLEEP(100)")
+        assert await handler.async_fetch_value("SELECT CONNECTION_ID()") == session
+
+
+async def test_query_timeout_is_kept_on_a_network_that_stalls(mariadb_database: Database, proxy: TcpProxy) -> None:
+    async with make(mariadb_database) as beside:
+        properties = {"query_timeout": 0.2, "port": proxy.port, "conn_timeout": 0.5}
+        async with make(mariadb_database, properties=properties, max_retries=0) as handler:
+            await handler.async_fetch_value("SELECT 1")
+            proxy.stall()
+            with pytest.raises(TimeoutExceededError, match="given up"):
+                await handler.async_fetch_value("SELECT SLEEP(0.1)")
+            proxy.heal()
+            assert await handler.async_fetch_value("SELECT 1") == 1
+        assert await beside.async_fetch_value("SELECT 1") == 1
+
+
+async def test_reading_slowly_is_no_timeout(mariadb_database: Database) -> None:
+    async with make(mariadb_database, properties={"query_timeout": 0.3}) as handler:
+        rows = handler.async_iterate(MANY.format(100_000), batch_size=1000)
+        count = 0
+        async for _ in rows:
+            count += 1
+            if count == 1000:
+                await async_pause(1)
+        assert count == 100_000
+        with pytest.raises(TimeoutExceededError):
+            await handler.async_fetch_value("SELECT SLEEP(10)")
+
+
+async def test_a_deadline_stops_it_on_the_server(mariadb_database: Database) -> None:
+    async with make(mariadb_database) as beside, make(mariadb_database) as handler:
+        with pytest.raises(TimeoutExceededError):
+            await handler.async_fetch_value("SELECT SLEEP(99)", retry=Resilience(deadline=0.3))
+        assert not await running(beside, "SLEEP(99)")
+        assert await handler.async_fetch_value("SELECT 1") == 1
+
+
+# Locks
+
+
+async def test_a_deadlock_is_begun_anew_as_a_whole(mariadb_database: Database) -> None:
+    async with make(mariadb_database) as handler:
+        await handler.async_execute("CREATE TABLE t (n INTEGER PRIMARY KEY, v INTEGER)")
+        await handler.async_execute("INSERT INTO t VALUES (1, 0), (2, 0)")
+        calls: list[int] = []
+        reached: set[int] = set()
+
+        async def change(first: int) -> None:
+            async def work(within: MySqlHandler) -> None:
+                calls.append(first)
+                await within.async_execute("UPDATE t SET v = v + 1 WHERE n = :n", {"n": first})
+                reached.add(first)
+                while len(reached) < 2:
+                    await async_pause(0.005)
+                await within.async_execute("UPDATE t SET v = v + 1 WHERE n = :n", {"n": 3 - first})
+
+            await handler.async_run_in_transaction(work)
+
+        async with AsyncTasks() as tasks:
+            tasks.start(change, 1)
+            tasks.start(change, 2)
+        assert tasks.results == [None, None]
+        assert len(calls) == 3
+        assert await handler.async_fetch_all("SELECT v FROM t") == [{"v": 2}, {"v": 2}]
+
+
+async def test_a_lock_that_is_not_had_in_time_undoes_the_statement_alone(mariadb_database: Database) -> None:
+    settings = {"server_settings": {"innodb_lock_wait_timeout": "1"}}
+    async with make(mariadb_database) as beside, make(mariadb_database, properties=settings) as handler:
+        await beside.async_execute("CREATE TABLE t (n INTEGER PRIMARY KEY, v INTEGER)")
+        await beside.async_execute("INSERT INTO t VALUES (1, 0), (2, 0)")
+        async with beside.async_transaction():
+            await beside.async_execute("UPDATE t SET v = 1 WHERE n = 1")
+            async with handler.async_transaction():
+                await handler.async_execute("UPDATE t SET v = 5 WHERE n = 2")
+                with pytest.raises(QueryError) as caught:
+                    await handler.async_execute("UPDATE t SET v = 5 WHERE n = 1")
+                assert caught.value.code == "1205"
+        assert await beside.async_fetch_all("SELECT v FROM t ORDER BY n") == [{"v": 1}, {"v": 5}]
+
+
+async def test_what_would_commit_is_refused_within_a_transaction(handler: MySqlHandler) -> None:
+    async with handler:
+        await handler.async_execute("CREATE TABLE t (n INTEGER)")
+        with pytest.raises(QueryError, match="commit"):
+            async with handler.async_transaction():
+                await handler.async_execute("INSERT INTO t VALUES (1)")
+                await handler.async_execute("CREATE TABLE u (n INTEGER)")
+        assert await handler.async_list_tables() == ["t"]
+        assert await handler.async_fetch_value("SELECT count(*) FROM t") == 0
+        async with handler.async_transaction():
+            await handler.async_execute("INSERT INTO t VALUES (1)")
+            await handler.async_execute("CREATE TEMPORARY TABLE u (n INTEGER)")
+            await handler.async_execute("DROP TEMPORARY TABLE u")
+
+
+async def test_constraints(handler: MySqlHandler) -> None:
+    async with handler:
+        await handler.async_execute(
+            "CREATE TABLE t (n INTEGER PRIMARY KEY, v INTEGER NOT NULL, p INTEGER REFERENCES t (n), CHECK (v > 0))"
+        )
+        for values, code in (
+            ("(1, 1, NULL), (1, 1, NULL)", "1062"),
+            ("(1, NULL, NULL)", "1048"),
+            ("(1, 1, 9)", "1452"),
+            ("(1, 0, NULL)", "4025"),
+        ):
+            with pytest.raises(ConstraintError) as caught:
+                await handler.async_execute(f"INSERT INTO t VALUES {values}")
+            assert caught.value.code == code
+        with pytest.raises(ConstraintError):
+            await handler.async_execute("INSERT INTO t (n) VALUES (1)")
+
+
+async def test_a_server_that_only_reads_is_tried_again_with_a_new_connection(own_mariadb: MariaDbServer) -> None:
+    database = own_mariadb.new_database()
+    async with make(database, pool_size=1) as handler:
+        await handler.async_execute("CREATE TABLE t (n INTEGER)")
+        session = await handler.async_fetch_value("SELECT CONNECTION_ID()")
+        own_mariadb.set_read_only(True)
+        try:
+            with no_waits() as waits, pytest.raises(QueryError, match="only reads"):
+                await handler.async_execute("INSERT INTO t VALUES (1)", retry=1)
+            assert len(waits) == 1
+        finally:
+            own_mariadb.set_read_only(False)
+        assert await handler.async_execute("INSERT INTO t VALUES (1)") == 1
+        assert await handler.async_fetch_value("SELECT CONNECTION_ID()") != session
+
+
+async def test_a_statement_too_long_for_the_server_is_not_sent(handler: MySqlHandler) -> None:
+    async with handler:
+        most = await handler.async_fetch_value("SELECT @@max_allowed_packet")
+        with pytest.raises(QueryError, match="max_allowed_packet"):
+            await handler.async_fetch_value("SELECT LENGTH(:v)", {"v": "x" * most})
+        assert await handler.async_fetch_value("SELECT LENGTH(:v)", {"v": "x" * (most // 2)}) == most // 2
+
+
+async def test_a_session_that_was_killed_is_replaced(mariadb_database: Database) -> None:
+    async with make(mariadb_database) as beside, make(mariadb_database, pool_size=1) as handler:
+        for _ in range(3):
+            session = await handler.async_fetch_value("SELECT CONNECTION_ID()")
+            await beside.async_execute(f"KILL {session}")
+            await until(partial(gone, beside, session))
+            with no_waits() as waits:
+                assert await handler.async_fetch_value("SELECT CONNECTION_ID()") != session
+            assert not waits
+
+
+async def gone(beside: MySqlHandler, session: int) -> bool:
+    query = "SELECT count(*) FROM information_schema.processlist WHERE id = :n"
+    return not await beside.async_fetch_value(query, {"n": session})
+
+
+# Results read in batches
+
+
+async def test_results_take_no_memory_however_long_they_are(handler: MySqlHandler) -> None:
+    async with handler:
+        await handler.async_fetch_value("SELECT 1")
+        tracemalloc.start()
+        try:
+            count = 0
+            async for _ in handler.async_iterate(MANY.format(50_000), batch_size=500):
+                count += 1
+                if count == 1000:  # the rest, 5 MB of it, moves out of the way
+                    assert await handler.async_fetch_value("SELECT 2") == 2
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert count == 50_000
+        assert peak < 3_000_000
+
+
+async def test_many_results_are_read_side_by_side(handler: MySqlHandler) -> None:
+    async with handler, handler.async_transaction():
+        rows: list[int] = []
+        async for outer in handler.async_iterate(MANY.format(40), batch_size=3):
+            async for inner in handler.async_iterate("SELECT seq FROM seq_1_to_30", batch_size=7):
+                rows.append(inner["seq"])
+                if inner["seq"] == outer["seq"]:
+                    break
+        assert len(rows) == sum(min(n, 30) for n in range(1, 41))
+
+
+async def test_a_long_result_left_early_is_stopped(mariadb_database: Database) -> None:
+    async with make(mariadb_database) as beside, make(mariadb_database, pool_size=1) as handler:
+        session = await handler.async_fetch_value("SELECT CONNECTION_ID()")
+        for most in (10, 50_000_000):
+            async for _ in handler.async_iterate(MANY.format(most), batch_size=5):
+                break
+            assert await handler.async_fetch_one(MANY.format(most)) == {"seq": 1, "text": "x" * 100}
+            assert not await running(beside, "REPEAT")
+        assert await handler.async_fetch_value("SELECT CONNECTION_ID()") == session
+
+
+async def test_a_query_that_fails_after_its_first_rows(handler: MySqlHandler) -> None:
+    query = "SELECT IF(seq < 90000, seq, (SELECT 1 UNION ALL SELECT 2)) AS n FROM seq_1_to_90000"
+    async with handler:
+        for between in (False, True):
+            count = 0
+            with pytest.raises(QueryError, match="more than 1 row"):
+                async for _ in handler.async_iterate(query, batch_size=100):
+                    count += 1
+                    if between and count == 100:
+                        assert await handler.async_fetch_value("SELECT 2") == 2
+            assert await handler.async_fetch_value("SELECT 3") == 3
+
+
+# The catalogue
+
+
+async def test_the_catalogue(mariadb_database: Database, mariadb: Any) -> None:
+    async with make(mariadb_database) as handler:
+        await handler.async_execute(
+            "CREATE TABLE `b t` (`k%` VARCHAR(5) NOT NULL, n INTEGER UNSIGNED DEFAULT 7, s VARCHAR(9) DEFAULT 'a''b', "
+            "at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP, PRIMARY KEY (n, `k%`))"
+        )
+        await handler.async_execute("CREATE VIEW a AS SELECT 1 AS x")
+        await handler.async_execute("CREATE SEQUENCE s")
+        assert await handler.async_list_tables() == ["a", "b t"]
+        assert await handler.async_list_tables(mariadb_database.database) == ["a", "b t"]
+        assert await handler.async_list_tables("no such") == []
+        assert await handler.async_table_exists("a")
+        assert not await handler.async_table_exists("s")
+        assert not await handler.async_table_exists("a", "information_schema")
+        columns = await handler.async_describe_table("b t")
+        assert [(c.name, c.nullable, c.default, c.primary_key) for c in columns] == [
+            ("k%", False, None, 2),
+            ("n", False, "7", 1),
+            ("s", True, "'a''b'", 0),
+            ("at", False, "current_timestamp()", 0),
+        ]
+        assert columns[1].type == "int(10) unsigned"
+        with pytest.raises(QueryError, match="no table"):
+            await handler.async_describe_table("c")
+
+
+# Frames
+
+
+async def test_keys_that_a_collation_takes_for_the_same_are_refused(handler: MySqlHandler) -> None:
+    pa = pytest.importorskip("pyarrow")
+    async with handler:
+        await handler.async_execute("CREATE TABLE t (k VARCHAR(9) PRIMARY KEY, v INTEGER) COLLATE utf8mb4_general_ci")
+        await handler.async_execute("INSERT INTO t VALUES ('A', 1)")
+        with pytest.raises(QueryError, match="collation"):
+            await handler.async_write_frame(pa.table({"k": ["a", "A"], "v": [2, 3]}), "t", mode="upsert", keys=["k"])
+        assert await handler.async_fetch_all("SELECT * FROM t") == [{"k": "A", "v": 1}]
+        await handler.async_write_frame(pa.table({"k": ["a", "b"], "v": [2, 3]}), "t", mode="upsert", keys=["k"])
+        assert await handler.async_fetch_all("SELECT * FROM t ORDER BY k") == [{"k": "A", "v": 2}, {"k": "b", "v": 3}]
+
+
+async def test_tables_made_from_frames_tell_keys_apart(handler: MySqlHandler) -> None:
+    pa = pytest.importorskip("pyarrow")
+    async with handler:
+        frame = pa.table({"k": ["a", "A", "ä", "ae"], "b": [b"1"] * 4, "v": [1, 2, 3, 4]})
+        assert await handler.async_write_frame(frame, "t", mode="create", keys=["k", "b"]) == 4
+        assert [c.primary_key for c in await handler.async_describe_table("t")] == [1, 2, 0]
+        assert await handler.async_list_tables() == ["t"]
+
+
+# The ledger
+
+
+async def test_the_ledger_tells_what_was_committed(mariadb_database: Database) -> None:
+    async with make(mariadb_database, commit_ledger="my `ledger` 100%") as handler, make(mariadb_database) as beside:
+        receipts = handler._dialect.receipts
+        assert receipts is not None
+        for n, (kept, outcome) in enumerate([(True, "committed"), (False, "aborted"), (True, "committed")]):
+            session = await handler.async_fetch_value("SELECT CONNECTION_ID()")
+            receipt = Receipt(session, "slot", f"{n:032}")
+            try:
+                async with handler.async_transaction():
+                    await handler.async_execute(*receipts.take(receipt))
+                    if not kept:
+                        raise LookupError
+            except LookupError:
+                pass
+            assert await ask(beside, receipts.alive(receipt)) == 1
+            assert await ask(beside, receipts.status(receipt)) == outcome
+        await beside.async_execute(*receipts.end_session(receipt))
+        await until(lambda: dead(beside, receipts.alive(receipt)))
+        with pytest.raises(QueryError, match="1094"):
+            await beside.async_execute(*receipts.end_session(receipt))
+        assert await ask(beside, receipts.status(receipt)) == "committed"
+        assert await beside.async_fetch_value("SELECT 1") == 1
+
+
+async def ask(handler: MySqlHandler, query: tuple[str, tuple[Any, ...]]) -> Any:
+    return await handler.async_fetch_value(*query)
+
+
+async def dead(handler: MySqlHandler, query: tuple[str, tuple[Any, ...]]) -> bool:
+    return not await ask(handler, query)
+
+
+async def test_old_rows_of_the_ledger_are_removed(mariadb_database: Database) -> None:
+    async with make(mariadb_database) as beside:
+        async with make(mariadb_database, commit_ledger="led") as first:
+            async with first.async_transaction():
+                await first.async_execute("DO 1")
+            held = await beside.async_fetch_value("SELECT slot FROM led")
+            await beside.async_execute("UPDATE led SET at = at - INTERVAL 2 DAY")
+            await beside.async_execute(
+                "INSERT INTO led VALUES ('old', :m, UTC_TIMESTAMP() - INTERVAL 2 DAY)", {"m": "x"}
+            )
+            await beside.async_execute("INSERT INTO led VALUES ('new', 'x', UTC_TIMESTAMP())")
+            async with make(mariadb_database, commit_ledger="led") as second:
+                async with second.async_transaction():
+                    await second.async_execute("DO 1")
+                slots = [row["slot"] for row in await beside.async_fetch_all("SELECT slot FROM led")]
+        assert held in slots
+        assert "new" in slots
+        assert "old" not in slots

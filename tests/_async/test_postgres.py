@@ -1,0 +1,463 @@
+"""What is PostgreSQL's own: its statements, errors, cursors, catalogue and timeouts, alike through both libraries."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import pickle
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from echo_connhandler import PgSqlHandler, Resilience
+from echo_connhandler.errors import (
+    AuthenticationError,
+    ConnectionFailedError,
+    ConstraintError,
+    InvalidRequestError,
+    ParameterError,
+    QueryError,
+    TimeoutExceededError,
+)
+from echo_connhandler.testing import no_waits
+from tests.concurrency import AsyncTasks, async_pause
+from tests.servers.daemon import Database
+from tests.sql_services import postgres_service
+
+Make = Callable[..., Any]
+ACTIVE = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND "
+
+
+@pytest.fixture
+def make(postgres_database: Database) -> Make:
+    return postgres_service(postgres_database).make
+
+
+@pytest.fixture
+async def handler(make: Make) -> AsyncIterator[Any]:
+    async with make() as opened:
+        yield opened
+
+
+@pytest.fixture
+async def watcher(make: Make) -> AsyncIterator[Any]:
+    """Another handler, which sees what sessions of the first do."""
+    async with make(properties={"application_name": "watcher"}) as opened:
+        yield opened
+
+
+# Statements
+
+
+async def test_rows_affected(handler: PgSqlHandler) -> None:
+    assert await handler.async_execute("CREATE TABLE t AS SELECT n FROM generate_series(1, 5) n") == 0
+    assert await handler.async_execute("UPDATE t SET n = n + :d WHERE n > :m", {"d": 1, "m": 3}) == 2
+    assert await handler.async_execute("DELETE FROM t WHERE n = 1") == 1
+    assert await handler.async_execute("SELECT * FROM t") == 0
+    assert await handler.async_fetch_all("INSERT INTO t VALUES (9) RETURNING n") == [{"n": 9}]
+    assert await handler.async_execute_many("INSERT INTO t VALUES (:n);", [{"n": n} for n in range(1100)]) == 1100
+    assert await handler.async_execute_many("DELETE FROM t WHERE n = :n -- gone", [{"n": 1099}, {"n": 77777}]) == 1
+    assert await handler.async_execute("COMMENT ON TABLE t IS 'x'") == 0
+
+
+async def test_the_first_row_of_many_is_fetched_alone(handler: PgSqlHandler) -> None:
+    endless = "SELECT generate_series(1, 100000000) AS n, repeat('x', 1000)"
+    assert (await handler.async_fetch_one(endless) or {})["n"] == 1
+    assert await handler.async_fetch_value("SELECT 7") == 7
+    async with handler.async_transaction():
+        assert await handler.async_fetch_value("SELECT n FROM generate_series(3, 5000) n") == 3
+        assert await handler.async_fetch_value("SELECT 8") == 8
+
+
+@pytest.mark.parametrize("text", ["SELECT 1; DROP TABLE t", "SELECT :n; DROP TABLE t"])
+async def test_one_call_is_one_statement(handler: PgSqlHandler, text: str) -> None:
+    await handler.async_execute("CREATE TABLE t (n int)")
+    for _ in range(3):  # also when prepared
+        with pytest.raises(QueryError, match="multiple commands"):
+            await handler.async_execute(text, {"n": 1})
+    assert await handler.async_table_exists("t")
+
+
+async def test_values_are_never_sql(handler: PgSqlHandler) -> None:
+    await handler.async_execute("CREATE TABLE t (v text, a text[], j jsonb)")
+    nasty = ["'; DROP TABLE t; --", "\\'; DROP TABLE t; --", "$1", "{a,b}", '","', "$$x$$", ":v", "%s", "E'\\''"]
+    for text in nasty:
+        given = {"v": text, "a": [text, [text][0]], "j": {text: [text]}}
+        await handler.async_execute("INSERT INTO t VALUES (:v, :a, :j)", given)
+        row = await handler.async_fetch_one("SELECT * FROM t WHERE v = :v AND a = :a AND j = :j", given)
+        assert row == given
+
+
+@pytest.mark.parametrize("text", ["COPY t FROM STDIN", "COPY t TO STDOUT"])
+async def test_copy_by_hand_is_refused(handler: PgSqlHandler, text: str) -> None:
+    await handler.async_execute("CREATE TABLE t (n int)")
+    with pytest.raises(QueryError, match="COPY"):
+        await handler.async_execute(text)
+    assert await handler.async_fetch_value("SELECT 1") == 1
+
+
+async def test_a_table_may_change_under_its_statements(make: Make, watcher: PgSqlHandler) -> None:
+    async with make(pool_size=1) as handler:
+        await handler.async_execute("CREATE TABLE t (n int)")
+        for _ in range(3):
+            await handler.async_execute("INSERT INTO t VALUES (:n)", {"n": "1"})
+            await handler.async_fetch_all("SELECT * FROM t")
+        await watcher.async_execute("ALTER TABLE t ADD COLUMN v text DEFAULT 'x', ALTER COLUMN n TYPE text")
+        assert (await handler.async_fetch_one("SELECT * FROM t") or {}) == {"n": "1", "v": "x"}
+        await handler.async_execute("INSERT INTO t VALUES (:n)", {"n": "word"})
+        await watcher.async_execute("ALTER TABLE t DROP COLUMN v")
+
+        async def work(inner: PgSqlHandler) -> int:
+            return len(await inner.async_fetch_all("SELECT * FROM t"))
+
+        with contextlib.suppress(QueryError):  # "cached plan": in a transaction no statement can be tried again
+            await handler.async_run_in_transaction(work)
+        assert await handler.async_run_in_transaction(work) == 4
+        await handler.async_execute("DROP TABLE t")
+        await handler.async_execute("CREATE TABLE t (n date)")
+        await handler.async_execute("INSERT INTO t VALUES (:n)", {"n": "2026-01-01"})
+
+
+async def test_statements_that_a_pooler_lost_are_prepared_no_more(make: Make) -> None:
+    async with make(pool_size=1) as handler:
+        for _ in range(3):
+            assert await handler.async_fetch_value("SELECT n FROM generate_series(1, :m) n", {"m": 3}) == 1
+        await handler.async_execute("DEALLOCATE ALL")
+        for _ in range(3):
+            assert await handler.async_fetch_value("SELECT n FROM generate_series(1, :m) n", {"m": 3}) == 1
+        assert await handler.async_fetch_value("SELECT count(*) FROM pg_prepared_statements WHERE NOT from_sql") <= 2
+
+
+async def test_a_session_is_set_up_as_values_need_it(make: Make) -> None:
+    settings = {"application_name": "mine here", "server_settings": {"search_path": "pg_catalog, public", "jit": "off"}}
+    async with make(properties=settings) as handler:
+        shown = [await handler.async_fetch_value(f"SHOW {name}") for name in ("TimeZone", "DateStyle", "jit")]
+        assert shown == ["UTC", "ISO, MDY", "off"]
+        assert await handler.async_fetch_value("SHOW application_name") == "mine here"
+        assert await handler.async_fetch_value("SHOW search_path") == "pg_catalog, public"
+    with pytest.raises(InvalidRequestError, match="datestyle"):
+        await make(properties={"server_settings": {"datestyle": "German"}}).async_connect()
+
+
+# Errors
+
+
+@pytest.mark.parametrize(
+    ("sql", "kind", "code", "says"),
+    [
+        ("SELEC 1", QueryError, "42601", "syntax error"),
+        ("SELECT * FROM nowhere", QueryError, "42P01", "nowhere"),
+        ("SELECT 1 / 0", QueryError, "22012", "division by zero"),
+        ("INSERT INTO t VALUES (1)", ConstraintError, "23505", r"Key \(n\)=\(1\) already exists"),
+        ("INSERT INTO t VALUES (NULL)", ConstraintError, "23502", "null value"),
+        ("INSERT INTO t VALUES (-1)", ConstraintError, "23514", "check constraint"),
+        ("SELECT pg_catalog.lower(1, 2)", QueryError, "42883", "No function matches"),
+    ],
+)
+async def test_errors_tell_what_the_server_says(
+    handler: PgSqlHandler, sql: str, kind: type[QueryError], code: str, says: str
+) -> None:
+    await handler.async_execute("CREATE TABLE t (n int PRIMARY KEY CHECK (n > 0))")
+    await handler.async_execute("INSERT INTO t VALUES (1)")
+    with pytest.raises(kind, match=says) as caught:
+        await handler.async_execute(sql)
+    assert type(caught.value) is kind
+    assert caught.value.code == code
+    assert caught.value.attempts == 1
+    copy = pickle.loads(pickle.dumps(caught.value))
+    assert (str(copy), copy.code) == (str(caught.value), code)
+    assert str(handler.props.password) not in str(caught.value)
+
+
+async def test_a_wrong_number_of_values_is_told(handler: PgSqlHandler) -> None:
+    for values in ((), (1, 2)):
+        with pytest.raises((ParameterError, QueryError)):
+            await handler.async_fetch_value("SELECT $1::int", values)
+    assert await handler.async_fetch_value("SELECT $1::int", (3,)) == 3
+
+
+@pytest.mark.parametrize(
+    ("properties", "kind"),
+    [
+        ({"password": "wrong-secret"}, AuthenticationError),
+        ({"user": "nobody-here"}, AuthenticationError),
+        ({"database": "nowhere"}, ConnectionFailedError),
+    ],
+)
+async def test_a_refused_login_is_not_repeated(make: Make, properties: dict[str, Any], kind: type[Exception]) -> None:
+    props = dataclasses.replace(make().props, **properties)
+    handler = PgSqlHandler(props, skip_connect=True)
+    with no_waits() as waits, pytest.raises(kind) as caught:
+        await handler.async_connect()
+    assert list(waits) == []
+    assert "wrong-secret" not in f"{caught.value!r} {caught.value.__cause__!r}"
+    await handler.async_close()
+
+
+async def test_too_many_connections_are_waited_for(make: Make, handler: PgSqlHandler) -> None:
+    name = handler.props.database
+    await handler.async_execute(f'ALTER DATABASE "{name}" CONNECTION LIMIT 1')
+    other = make(resilience=Resilience(max_retries=0, max_conn_retries=2))
+    with no_waits() as waits, pytest.raises(ConnectionFailedError, match="too many connections"):
+        await other.async_connect()
+    assert len(list(waits)) == 2
+    await handler.async_execute(f'ALTER DATABASE "{name}" CONNECTION LIMIT 9')
+    await other.async_connect()
+    await other.async_close()
+
+
+# Transactions
+
+
+async def test_a_commit_that_the_server_turns_down_is_an_error(handler: PgSqlHandler) -> None:
+    await handler.async_execute("CREATE TABLE t (n int)")
+    with pytest.raises(QueryError, match="nothing was committed|undone"):
+        async with handler.async_transaction():
+            await handler.async_execute("INSERT INTO t VALUES (1)")
+            with pytest.raises(QueryError):
+                await handler.async_execute("SELECT 1 / 0")
+    assert await handler.async_fetch_value("SELECT count(*) FROM t") == 0
+    await handler.async_execute("CREATE TABLE u (n int UNIQUE DEFERRABLE INITIALLY DEFERRED)")
+    with pytest.raises(ConstraintError):
+        async with handler.async_transaction():
+            await handler.async_execute("INSERT INTO u VALUES (1), (1)")
+    assert await handler.async_fetch_value("SELECT count(*) FROM u") == 0
+
+
+async def test_deadlocks_are_begun_anew(handler: PgSqlHandler) -> None:
+    await handler.async_execute("CREATE TABLE t (id int PRIMARY KEY, n int)")
+    await handler.async_execute("INSERT INTO t VALUES (1, 0), (2, 0)")
+    begun: list[int] = []
+
+    async def cross(first: int, second: int) -> None:
+        async def work(inner: PgSqlHandler) -> None:
+            await inner.async_execute("UPDATE t SET n = n + 1 WHERE id = :id", {"id": first})
+            begun.append(first)
+            while len(set(begun)) < 2:
+                await async_pause(0.005)
+            await inner.async_execute("UPDATE t SET n = n + 1 WHERE id = :id", {"id": second})
+
+        await handler.async_run_in_transaction(work)
+
+    async with AsyncTasks() as tasks:
+        tasks.start(cross, 1, 2)
+        tasks.start(cross, 2, 1)
+    assert tasks.results == [None, None]
+    assert len(begun) == 3
+    assert await handler.async_fetch_value("SELECT sum(n) FROM t") == 4
+
+
+async def test_serialization_failures_are_begun_anew(make: Make, watcher: PgSqlHandler) -> None:
+    settings = {"server_settings": {"default_transaction_isolation": "serializable"}}
+    async with make(properties=settings) as handler:
+        await handler.async_execute("CREATE TABLE t (n int)")
+        await handler.async_execute("INSERT INTO t VALUES (0)")
+        calls = []
+
+        async def work(inner: PgSqlHandler) -> None:
+            seen = await inner.async_fetch_value("SELECT n FROM t")
+            calls.append(seen)
+            if len(calls) == 1:
+                await watcher.async_execute("UPDATE t SET n = 10")
+            await inner.async_execute("UPDATE t SET n = :n", {"n": seen + 1})
+
+        await handler.async_run_in_transaction(work)
+        assert calls == [0, 10]
+        assert await handler.async_fetch_value("SELECT n FROM t") == 11
+
+
+async def test_a_lock_that_is_not_had_in_time_is_tried_again(make: Make, watcher: PgSqlHandler) -> None:
+    await watcher.async_execute("CREATE TABLE t (n int)")
+    async with make(properties={"server_settings": {"lock_timeout": "20ms"}}) as handler:
+        with no_waits() as waits:
+            async with watcher.async_transaction():
+                await watcher.async_execute("LOCK TABLE t")
+                with pytest.raises(QueryError, match="lock timeout") as caught:
+                    await handler.async_execute("INSERT INTO t VALUES (1)", retry=2)
+        assert (caught.value.code, caught.value.attempts, len(list(waits))) == ("55P03", 3, 2)
+
+
+async def test_a_read_only_transaction_sees_one_state_and_writes_nothing(
+    handler: PgSqlHandler, watcher: PgSqlHandler
+) -> None:
+    await handler.async_execute("CREATE TABLE t (n int)")
+    async with handler.async_transaction(read_only=True):
+        assert await handler.async_fetch_value("SELECT count(*) FROM t") == 0
+        await watcher.async_execute("INSERT INTO t VALUES (1)")
+        assert await handler.async_fetch_value("SELECT count(*) FROM t") == 0
+    with no_waits() as waits, pytest.raises(QueryError, match="read-only") as caught:
+        async with handler.async_transaction(read_only=True):
+            await handler.async_execute("INSERT INTO t VALUES (1)")
+    assert (caught.value.code, list(waits)) == ("25006", [])
+
+
+# Cursors
+
+
+async def test_reading_in_batches_leaves_no_transaction_open(make: Make, watcher: PgSqlHandler) -> None:
+    async with make(pool_size=1) as handler:
+        many = "SELECT n FROM generate_series(1, :m) n"
+        assert sum([row["n"] async for row in handler.async_iterate(many, {"m": 2500})]) == 2500 * 2501 // 2
+        early = handler.async_iterate(many, {"m": 2500}, batch_size=10)
+        async for row in early:
+            assert row == {"n": 1}
+            break
+        await early.aclose()
+        failing = "SELECT 1 / (n - 1500) AS v FROM generate_series(1, 2500) n"
+        with pytest.raises(QueryError, match="division"):
+            [row async for row in handler.async_iterate(failing, batch_size=1000)]
+        with pytest.raises(QueryError, match="nowhere"):
+            [row async for row in handler.async_iterate("SELECT * FROM nowhere")]
+        assert await watcher.async_fetch_value(f"{ACTIVE} state <> 'idle'") == 0
+        assert await handler.async_fetch_value("SELECT count(*) FROM pg_cursors WHERE name LIKE '\\_echo%'") == 0
+
+
+async def test_other_statements_run_beside_a_cursor(make: Make, watcher: PgSqlHandler) -> None:
+    async with make(pool_size=1) as handler:
+        await handler.async_execute("CREATE TABLE t (n int)")
+        seen = 0
+        async for row in handler.async_iterate("SELECT n FROM generate_series(1, 3000) n", batch_size=100):
+            seen += 1
+            if row["n"] % 1000 == 0:
+                await handler.async_execute("INSERT INTO t VALUES (:n)", {"n": row["n"]})
+                assert await watcher.async_fetch_value("SELECT max(n) FROM t") == row["n"]  # committed by itself
+            if row["n"] == 2500:
+                async with handler.async_transaction():
+                    await handler.async_execute("INSERT INTO t VALUES (-1)")
+        assert seen == 3000
+        async with handler.async_transaction():
+            seen = 0
+            async for row in handler.async_iterate("SELECT n FROM generate_series(1, 300) n", batch_size=100):
+                seen += 1
+                if row["n"] == 150:
+                    await handler.async_execute("INSERT INTO t VALUES (-2)")
+            assert seen == 300
+        assert await handler.async_fetch_value("SELECT count(*) FROM t") == 5
+        assert await handler.async_fetch_value("SELECT count(*) FROM pg_cursors WHERE name LIKE '\\_echo%'") == 0
+
+
+@pytest.mark.parametrize(
+    ("sql", "rows"),
+    [
+        ("SELECT n FROM t ORDER BY n FOR UPDATE", 3),
+        ("WITH x AS (SELECT n FROM t) SELECT * FROM x;", 3),
+        ("VALUES (1), (2)", 2),
+        ("TABLE t", 3),
+        ("(SELECT 1) UNION ALL (SELECT 2)", 2),
+        ("SHOW server_version", 1),
+        ("EXPLAIN SELECT 1", 1),
+        ("INSERT INTO t VALUES (4), (5) RETURNING n", 2),
+        ("SELECT 1 WHERE false", 0),
+        ("SELECT 1 -- that's all", 1),
+    ],
+)
+async def test_every_query_can_be_iterated(make: Make, sql: str, rows: int) -> None:
+    async with make(pool_size=1) as handler:
+        await handler.async_execute("CREATE TABLE t AS SELECT n FROM generate_series(1, 3) n")
+        assert len([row async for row in handler.async_iterate(sql)]) == rows
+        async with handler.async_transaction():
+            assert len([row async for row in handler.async_iterate(sql)]) == rows
+        assert await handler.async_fetch_value("SELECT count(*) FROM pg_cursors WHERE name LIKE '\\_echo%'") == 0
+
+
+# Time
+
+
+async def test_a_statement_is_stopped_after_query_timeout(make: Make, watcher: PgSqlHandler) -> None:
+    async with make(properties={"query_timeout": 0.1}, pool_size=1) as handler:
+        with no_waits() as waits, pytest.raises(TimeoutExceededError, match="query_timeout=0.1"):
+            await handler.async_execute("SELECT pg_sleep(1000)")
+        assert list(waits) == []
+        assert await watcher.async_fetch_value(f"{ACTIVE} query LIKE '%pg_sleep%' AND state = 'active'") == 0
+        assert await handler.async_fetch_value("SELECT 1") == 1
+        with pytest.raises(TimeoutExceededError):
+            [row async for row in handler.async_iterate("SELECT pg_sleep(1000)")]
+        assert await handler.async_fetch_value("SELECT 1") == 1
+        assert await watcher.async_fetch_value(f"{ACTIVE} state <> 'idle'") == 0
+
+
+async def test_a_deadline_stops_a_statement_too(handler: PgSqlHandler, watcher: PgSqlHandler) -> None:
+    with pytest.raises(TimeoutExceededError, match="deadline"):
+        await handler.async_fetch_value("SELECT pg_sleep(1000)", retry=Resilience(deadline=0.1))
+    assert await watcher.async_fetch_value(f"{ACTIVE} query LIKE '%pg_sleep%' AND state = 'active'") == 0
+    assert await handler.async_fetch_value("SELECT 1") == 1
+
+
+async def test_a_statement_that_another_session_cancels_is_no_timeout(make: Make, watcher: PgSqlHandler) -> None:
+    async with make(properties={"query_timeout": 60}) as handler:
+        async with AsyncTasks() as tasks:
+            tasks.start(handler.async_fetch_value, "SELECT pg_sleep(1000)")
+            cancel = "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(1000)' "
+            while not await watcher.async_fetch_value(f"{cancel} AND state = 'active'"):
+                await async_pause(0.01)
+        (error,) = tasks.results
+        assert type(error) is QueryError
+        assert error.code == "57014"
+
+
+# Catalogue
+
+
+async def test_the_catalogue(handler: PgSqlHandler) -> None:
+    await handler.async_execute_script(
+        """
+        CREATE SCHEMA "Other s";
+        CREATE TABLE "T 1" (
+            id bigint GENERATED ALWAYS AS IDENTITY, "B" varchar(20) NOT NULL DEFAULT 'x''y', c numeric(10, 2)[],
+            d timestamptz DEFAULT now(), e int GENERATED ALWAYS AS (2) STORED, gone int, PRIMARY KEY ("B", id)
+        );
+        ALTER TABLE "T 1" DROP COLUMN gone;
+        CREATE VIEW v AS SELECT 1 AS one;
+        CREATE MATERIALIZED VIEW m AS SELECT 1 AS one;
+        CREATE TABLE parts (n int) PARTITION BY RANGE (n);
+        CREATE TABLE "Other s".t (n int);
+        CREATE INDEX i ON "T 1" (d);
+        """
+    )
+    assert await handler.async_list_tables() == ["T 1", "m", "parts", "v"]
+    assert await handler.async_list_tables("Other s") == ["t"]
+    assert await handler.async_list_tables("nowhere") == []
+    exists = handler.async_table_exists
+    assert [await exists("T 1"), await exists("t 1"), await exists("v"), await exists("i")] == [
+        True,
+        False,
+        True,
+        False,
+    ]
+    assert [await exists("t"), await exists("t", "Other s"), await exists("v", "Other s")] == [False, True, False]
+    columns = await handler.async_describe_table("T 1")
+    assert [(c.name, c.type, c.nullable, c.default, c.primary_key) for c in columns] == [
+        ("id", "bigint", False, "GENERATED ALWAYS AS IDENTITY", 2),
+        ("B", "character varying(20)", False, "'x''y'::character varying", 1),
+        ("c", "numeric(10,2)[]", True, None, 0),
+        ("d", "timestamp with time zone", True, "now()", 0),
+        ("e", "integer", True, "GENERATED ALWAYS AS (2) STORED", 0),
+    ]
+    assert [c.name for c in await handler.async_describe_table("m")] == ["one"]
+    with pytest.raises(QueryError, match="no table"):
+        await handler.async_describe_table("nowhere")
+
+
+async def test_which_keys_are_unique(handler: PgSqlHandler) -> None:
+    await handler.async_execute_script(
+        """
+        CREATE TABLE t (a int, b int, c int, d int, e int, f text, PRIMARY KEY (b, a), UNIQUE (c) INCLUDE (d),
+            UNIQUE (d) DEFERRABLE);
+        CREATE UNIQUE INDEX ON t (e) WHERE a > 0;
+        CREATE UNIQUE INDEX ON t (lower(f));
+        CREATE SCHEMA s;
+        CREATE TABLE s.t (a int UNIQUE);
+        """
+    )
+    unique = handler._dialect.unique
+    assert unique is not None
+
+    async def told(*keys: str, schema: str | None = None) -> int:
+        sql, params = unique("t", schema, keys)
+        value: int = await handler.async_fetch_value(sql, params)
+        return value
+
+    assert [await told("a", "b"), await told("b", "a"), await told("c")] == [1, 1, 1]
+    assert [await told("a"), await told("d"), await told("e"), await told("f"), await told("c", "d")] == [0, 0, 0, 0, 0]
+    assert [await told("a", schema="s"), await told("a", "b", schema="s")] == [1, 0]
