@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import echo_connhandler
-from echo_connhandler import core, errors
+from echo_connhandler import core, errors, sql
 
 if TYPE_CHECKING:
     from docutils.nodes import Element  # type: ignore[import-untyped, unused-ignore]
@@ -39,14 +39,14 @@ nitpick_ignore_regex = [
     ("py:.*", r"(collections|contextlib|os|ssl|types|typing|pathlib)\..*"),
     ("py:.*", r"(httpx|pyarrow|pandas|polars|pa|pd|pl)\..*"),
     ("py:(class|exc|obj)", r"(Value|Type|Runtime|Timeout|Connection|Import)Error"),
-    ("py:class", r"(.*\.)?T"),
+    ("py:class", r"(.*\.)?[TP]"),
     ("py:class", r"float \| ~collections\.abc\.Mapping\[str"),  # Sphinx cuts a union's member at its comma
 ]
 
 # Where a name that signatures give by its private place is documented.
 _PUBLIC = {
     f"{value.__module__}.{value.__qualname__}": f"{module.__name__}.{name}"
-    for module in (core, echo_connhandler)
+    for module in (core, echo_connhandler, sql)
     for name in module.__all__
     if hasattr(value := getattr(module, name), "__qualname__")
 }

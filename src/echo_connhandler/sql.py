@@ -49,7 +49,7 @@ class Partition(PartitionReads, AsyncPartitionReads):
     params: dict[str, Any] = dataclasses.field(repr=False)
 
 
-class SqlHandler(PartitionCalls, AsyncPartitionCalls, ConnHandler):
+class SqlHandler(PartitionCalls[Partition], AsyncPartitionCalls[Partition], ConnHandler):
     """What all SQL handlers are made of; use the one of your database."""
 
     _dialect: Dialect

@@ -206,35 +206,6 @@ async def connects(handler: MySqlHandler) -> bool:
     return True
 
 
-@pytest.mark.parametrize("tls", ["off", "offered", "required", "mutual"])
-async def test_tls(tls: Any) -> None:
-    with start_ours(MariaDbServer(tls=tls), MYSQL_URL) as server:
-        database = server.new_database()
-        cipher = "SELECT variable_value FROM information_schema.session_status WHERE variable_name = 'Ssl_cipher'"
-        cert: dict[str, Any] = {}
-        if tls == "mutual":
-            cert = {"client_cert": server.files.client_certificate, "client_key": server.files.client_key}
-        async with make(database, properties=cert) as handler:
-            assert bool(await handler.async_fetch_value(cipher)) is (tls != "off")
-        trusted = {"tls": "require", "verify_ssl": server.files.ca if tls != "off" else False, **cert}
-        if tls == "off":
-            with pytest.raises(ConnectionFailedError, match="offers no TLS"):
-                await make(database, properties=trusted).async_connect()
-            return
-        async with make(database, properties=trusted) as handler:
-            assert await handler.async_fetch_value(cipher)
-        with no_waits() as waits, pytest.raises(ConnectionFailedError, match=r"(?i)certificate"):
-            await make(database, properties={**cert, "tls": "require"}).async_connect()
-        assert not waits
-        open_text = make(database, properties={"tls": "disable"})
-        if tls == "offered":
-            async with open_text:
-                assert not await open_text.async_fetch_value(cipher)
-        else:
-            with pytest.raises((ConnectionFailedError, AuthenticationError)):
-                await open_text.async_connect()
-
-
 # Stopping statements
 
 

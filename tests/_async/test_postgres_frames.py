@@ -75,7 +75,11 @@ TYPES: dict[str, tuple[str, pa.DataType, Any]] = {
     "timestamptz": ("'2024-02-29 14:00:00.000005+02'::timestamptz", UTC, MOMENT.replace(tzinfo=dt.UTC)),
     "infinite timestamptz": ("'infinity'::timestamptz", pa.string(), "infinity"),
     "timestamptz before Christ": ("'0044-03-15 12:00+00 BC'::timestamptz", pa.string(), "0044-03-15 12:00:00+00 BC"),
-    "interval": ("'1 mon -2 days 3.5 s'::interval", pa.month_day_nano_interval(), pa.MonthDayNano([1, -2, 3500000000])),
+    "interval": (
+        "'1 mon -2 days 3.5 s'::interval",
+        pa.month_day_nano_interval(),
+        pa.scalar((1, -2, 3500000000), pa.month_day_nano_interval()).as_py(),
+    ),
     "numeric(10,2)": ("'-1234.50'::numeric(10,2)", pa.decimal128(10, 2), Decimal("-1234.50")),
     "numeric(18,18)": ("0.000000000000000001::numeric(18,18)", pa.decimal128(18, 18), Decimal("1E-18")),
     "numeric(18)": ("999999999999999999::numeric(18)", pa.decimal128(18, 0), Decimal(10**18 - 1)),
@@ -141,7 +145,9 @@ async def test_every_type_is_read_as_documented(handler: PgSqlHandler) -> None:
 
 async def test_null_and_nothing_have_the_same_types(handler: PgSqlHandler) -> None:
     await handler.async_execute_script(NEEDED)
-    usual = {name: case for name, case in TYPES.items() if " " not in name and name not in ("24:00", "int4[][]", "void")}
+    usual = {
+        name: case for name, case in TYPES.items() if " " not in name and name not in ("24:00", "int4[][]", "void")
+    }
     given = ", ".join(f'{sql} AS "{name}"' for name, (sql, _, _) in usual.items())
     nulls = await handler.async_read_to_arrow(f"SELECT v.* FROM (SELECT 1) one LEFT JOIN (SELECT {given}) v ON false")
     empty = await handler.async_read_to_arrow(f"SELECT {given} WHERE false")

@@ -76,7 +76,11 @@ TYPES: dict[str, tuple[str, pa.DataType, Any]] = {
     "timestamptz": ("'2024-02-29 14:00:00.000005+02'::timestamptz", UTC, MOMENT.replace(tzinfo=dt.UTC)),
     "infinite timestamptz": ("'infinity'::timestamptz", pa.string(), "infinity"),
     "timestamptz before Christ": ("'0044-03-15 12:00+00 BC'::timestamptz", pa.string(), "0044-03-15 12:00:00+00 BC"),
-    "interval": ("'1 mon -2 days 3.5 s'::interval", pa.month_day_nano_interval(), pa.MonthDayNano([1, -2, 3500000000])),
+    "interval": (
+        "'1 mon -2 days 3.5 s'::interval",
+        pa.month_day_nano_interval(),
+        pa.scalar((1, -2, 3500000000), pa.month_day_nano_interval()).as_py(),
+    ),
     "numeric(10,2)": ("'-1234.50'::numeric(10,2)", pa.decimal128(10, 2), Decimal("-1234.50")),
     "numeric(18,18)": ("0.000000000000000001::numeric(18,18)", pa.decimal128(18, 18), Decimal("1E-18")),
     "numeric(18)": ("999999999999999999::numeric(18)", pa.decimal128(18, 0), Decimal(10**18 - 1)),

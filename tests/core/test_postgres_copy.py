@@ -223,7 +223,7 @@ def back(column: pa.Array[Any], wire: str, name: str = "x", *, element: int = 0)
     fitted = fit(column, wire, name, "v", is_array=element != 0)
     assert fitted is not None
     sent = b"".join(encode_rows([Field(0, name, wire, element)], [fitted]))
-    inner = fitted.type.value_type if element else fitted.type  # type: ignore[attr-defined]
+    inner = fitted.type.value_type if element else fitted.type
     kind = Kind(wire, inner, "", element != 0, getattr(inner, "scale", 0))
     rows = MessageRows(1)
     rows.put(message(b"H", b"\1\0\0"))

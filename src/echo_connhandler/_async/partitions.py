@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from .._core.errors import InvalidRequestError
 from .._core.partitions import bounds_sql, split_points, split_query
@@ -15,9 +16,9 @@ if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
 
-    from ..sql import Partition
-
 __all__ = ("AsyncPartitionCalls", "AsyncPartitionReads")
+
+P = TypeVar("P")
 
 
 class AsyncPartitionReads:
@@ -46,11 +47,12 @@ class AsyncPartitionReads:
             return frame
 
 
-class AsyncPartitionCalls(AsyncFrameCalls):
-    """The calls of one half of a handler that split queries."""
+class AsyncPartitionCalls(AsyncFrameCalls, Generic[P]):
+    """The calls of one half of a handler that split queries; `P` is a partition, which has two halves too."""
 
-    def _partition(self, sql: str, params: dict[str, Any]) -> Partition:
-        raise NotImplementedError
+    @abstractmethod
+    def _partition(self, sql: str, params: dict[str, Any]) -> P:
+        """Make a partition."""
 
     async def async_read_partitioned(
         self,
@@ -60,7 +62,7 @@ class AsyncPartitionCalls(AsyncFrameCalls):
         params: Params = None,
         *,
         retry: Resilience | int | None = None,
-    ) -> list[Partition]:
+    ) -> list[P]:
         """Split a query's rows by the values of one column, for processes or dask workers to read.
 
         Each row is in exactly one partition, so long as the table is not written to meanwhile: partitions are read one

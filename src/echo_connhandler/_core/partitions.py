@@ -55,23 +55,23 @@ def split_points(low: Any, high: Any, partitions: int) -> list[Any]:
     if not math.isfinite(low) or not math.isfinite(high):
         return []
     if isinstance(low, int) and isinstance(high, int):
-        return _rising(low, [low + (high - low) * part // partitions for part in range(1, partitions)])
+        return _rising(low, high, [low + (high - low) * part // partitions for part in range(1, partitions)])
     steps = range(1, partitions)
     if isinstance(low, float):
         # Halves first: the distance of two floats may be no float.
-        return _rising(low, [low * (1 - part / partitions) + high * (part / partitions) for part in steps])
+        return _rising(low, high, [low * (1 - part / partitions) + high * (part / partitions) for part in steps])
     low, high = Decimal(low), Decimal(high)
-    return _rising(low, [low + (high - low) * part / partitions for part in steps])
+    return _rising(low, high, [low + (high - low) * part / partitions for part in steps])
 
 
 def _split_days(low: Any, high: Any, partitions: int) -> list[Any]:
     if not isinstance(low, dt.datetime):
         days = [low.toordinal() + (high - low).days * part // partitions for part in range(1, partitions)]
-        return _rising(low, list(map(dt.date.fromordinal, days)))
+        return _rising(low, high, list(map(dt.date.fromordinal, days)))
     epoch = _EPOCH if low.tzinfo is None else _EPOCH_UTC
     begin, end = (low - epoch) // _MICROSECOND, (high - epoch) // _MICROSECOND
     counts = [begin + (end - begin) * part // partitions for part in range(1, partitions)]
-    return _rising(low, [epoch + dt.timedelta(microseconds=count) for count in counts])
+    return _rising(low, high, [epoch + dt.timedelta(microseconds=count) for count in counts])
 
 
 def _split_texts(low: str, high: str, partitions: int) -> list[Any]:
@@ -88,14 +88,14 @@ def _split_texts(low: str, high: str, partitions: int) -> list[Any]:
     separator = "T" if "T" in low else " "
     width = len(low) if len(low) == 10 else None
     points = [point.astimezone(zone) if zone else point for point in _split_days(first, last, partitions)]
-    return _rising(low, [point.isoformat(separator)[:width] for point in points])
+    return _rising(low, high, [point.isoformat(separator)[:width] for point in points])
 
 
-def _rising(low: Any, points: Sequence[Any]) -> list[Any]:
-    """Return the points that rise, beyond the smallest value."""
+def _rising(low: Any, high: Any, points: Sequence[Any]) -> list[Any]:
+    """Return the points that rise, from beyond the smallest value up to the largest: rounded ones may do neither."""
     kept: list[Any] = []
     for point in points:
-        if point > (kept[-1] if kept else low):
+        if (kept[-1] if kept else low) < point <= high:
             kept.append(point)
     return kept
 

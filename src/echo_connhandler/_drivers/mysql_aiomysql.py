@@ -27,7 +27,6 @@ from .mysql_common import (
     SERVER,
     Deadlines,
     address,
-    at_end,
     check_tls,
     explained,
     kill,
@@ -41,6 +40,7 @@ from .mysql_common import (
     with_tls,
 )
 from .mysql_cursors import AsyncMySqlCursor
+from .sockets import hung_up
 
 if TYPE_CHECKING:
     import ssl
@@ -149,7 +149,7 @@ class AioMySqlConnection:
             # Said unasked, it can only be that the server ended the session. The loop may not have seen it yet.
             reader, transport = self._reader, self._writer.transport
             ended = reader._buffer or reader.at_eof() or reader.exception()  # type: ignore[attr-defined]  # noqa: SLF001
-            self._dead = bool(ended) or transport.is_closing() or at_end(transport.get_extra_info("socket"))
+            self._dead = bool(ended) or transport.is_closing() or hung_up(transport.get_extra_info("socket").fileno())
         return self._dead
 
     @property

@@ -5,11 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-import os
 import re
-import select
 import socket
-import ssl
 import struct
 import time
 from collections.abc import Iterator
@@ -21,8 +18,11 @@ from pymysql.err import MySQLError, OperationalError
 
 from .._core.errors import EchoConnError, InvalidRequestError, TimeoutExceededError
 from .._core.mysql.literals import quoted
+from .sql_tls import sql_tls_context
 
 if TYPE_CHECKING:
+    import ssl
+
     from .._core.sql_properties import SqlConnProperties
     from .._core.sqlvalues import Result
 
@@ -37,14 +37,12 @@ __all__ = (
     "Connection",
     "Deadlines",
     "address",
-    "at_end",
     "check_tls",
     "explained",
     "kill",
     "log_in",
     "log_warnings",
     "lost",
-    "readable",
     "refuse_clear_password",
     "session_settings",
     "time_limits",
@@ -136,26 +134,7 @@ def address(props: SqlConnProperties) -> dict[str, Any]:
 
 def tls_context(props: SqlConnProperties) -> ssl.SSLContext | None:
     """Return how to encrypt, None where that is not wanted."""
-    if props.tls == "disable" or props.host.startswith("/"):
-        return None
-    verify = props.verify_ssl if props.tls == "require" else False
-    try:
-        context = _verifying(verify) if verify else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        if not verify:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        if props.client_cert is not None:
-            # Without a password OpenSSL would ask for one on the terminal.
-            context.load_cert_chain(props.client_cert, props.client_key, props.client_key_password or "")
-    except OSError as error:
-        raise InvalidRequestError(f"verify_ssl, client_cert or client_key can't be used: {error}") from error
-    return context
-
-
-def _verifying(verify: bool | str) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=verify if isinstance(verify, str) else None)
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # which certificates that servers make for themselves don't pass
-    return context
+    return None if props.tls == "disable" or props.host.startswith("/") else sql_tls_context(props)
 
 
 def session_settings(props: SqlConnProperties) -> bytes:
@@ -192,26 +171,6 @@ def log_warnings(warnings: Result) -> None:
     """Tell the log what SHOW WARNINGS answered."""
     for level, number, text in warnings.rows:
         logger.debug("the server warns (%s %s): %s", level, number, text)
-
-
-def readable(sock: Any) -> bool:
-    """Tell whether there's something to be received, or the connection has ended, without waiting."""
-    if not hasattr(select, "poll"):
-        return bool(select.select([sock], [], [], 0)[0])
-    poll = select.poll()  # unlike select(), for any number of open files
-    poll.register(sock, select.POLLIN)
-    return bool(poll.poll(0))
-
-
-def at_end(sock: Any) -> bool:
-    """Tell whether the other side has closed a connection that nobody reads just now, leaving what it sent unread."""
-    try:
-        if not readable(sock):
-            return False
-        with socket.socket(fileno=os.dup(sock.fileno())) as same:
-            return not same.recv(1, socket.MSG_PEEK)
-    except (OSError, ValueError):
-        return True
 
 
 class Deadlines:

@@ -28,11 +28,11 @@ from .mysql_common import (
     log_in,
     log_warnings,
     lost,
-    readable,
     session_settings,
     time_limits,
 )
 from .mysql_cursors import MySqlCursor
+from .sockets import readable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -357,7 +357,7 @@ class PyMySqlConnection:
 def _was_ended(sock: Any) -> bool:
     """Tell whether the server has said something unasked: that it ended the session."""
     try:
-        if not readable(sock):
+        if not readable(sock.fileno()):
             return False
         if not isinstance(sock, ssl.SSLSocket):
             return True

@@ -37,14 +37,16 @@ from .postgres_common import (
     Clock,
     affected,
     attempts,
-    ca_file,
     can_declare,
     check_copy,
     in_slices,
     not_committed,
     read_only_server,
     session_settings,
+    unsent,
 )
+from .sockets import hung_up
+from .sql_tls import sql_tls_context
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -80,16 +82,21 @@ async def connect(settings: SqlSettings) -> AsyncpgConnection:
         except asyncpg.InvalidAuthorizationSpecificationError as error:
             raise _failed(AuthenticationError(f"{where}: {error}"), error, Kind.WRONG) from error
         except asyncpg.PostgresError as error:
-            kind = {"53300": Kind.TEMPORARY, "57P03": Kind.TEMPORARY, "57P01": Kind.TEMPORARY}
-            lost = Kind.NOT_SENT if (error.sqlstate or "").startswith("08") else Kind.WRONG
-            failed = ConnectionFailedError(f"{where}: {error}")
-            failure = _failed(failed, error, kind.get(error.sqlstate or "", lost))
+            failure = _failed(ConnectionFailedError(f"{where}: {error}"), error, _refusal(error.sqlstate or ""))
         except ssl.SSLError as error:
             failure = _failed(ConnectionFailedError(f"{where}: {error}"), error, Kind.WRONG)
         except (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
             # TargetServerAttributeNotMatched too: another server may take its place.
-            failure = _failed(ConnectionFailedError(f"{where}: {error}"), error, Kind.NOT_SENT)
+            kind = Kind.WRONG if "rejected SSL upgrade" in str(error) else Kind.NOT_SENT
+            failure = _failed(ConnectionFailedError(f"{where}: {error}"), error, kind)
     raise failure or ConnectTimeoutError(f"no host answered within conn_timeout={props.conn_timeout:g} s")
+
+
+def _refusal(code: str) -> Kind:
+    """Return whether a server that answered so to a login may be asked again."""
+    if code in ("53300", "57P03", "57P01"):
+        return Kind.TEMPORARY
+    return Kind.NOT_SENT if code.startswith("08") else Kind.WRONG
 
 
 def _failed(made: EchoConnError, error: Exception, kind: Kind) -> EchoConnError:
@@ -116,24 +123,13 @@ async def _open(attempt: Attempt, props: SqlConnProperties, session: dict[str, s
     if attempt.host.startswith("/") or props.tls == "disable":
         return await attempted(False)
     if props.tls == "require":
-        return await attempted(_tls(props))
+        return await attempted(sql_tls_context(props))
     if props.client_cert is None:
         return await attempted("prefer")
     try:
-        return await attempted(_tls(props))
+        return await attempted(sql_tls_context(props))
     except ConnectionError:
         return await attempted(False)
-
-
-def _tls(props: SqlConnProperties) -> ssl.SSLContext:
-    verified = props.tls == "require" and props.verify_ssl is not False
-    context = ssl.create_default_context(cafile=ca_file(props) if verified else None)
-    if not verified:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    if props.client_cert is not None:
-        context.load_cert_chain(props.client_cert, props.client_key, props.client_key_password)
-    return context
 
 
 class _Turns:
@@ -227,8 +223,13 @@ class AsyncpgConnection:
 
     @property
     def dead(self) -> bool:
-        """Whether it must not be used again."""
-        return self._closed or self.raw.is_closed()
+        """Whether it must not be used again. An end that the event loop has not looked at yet counts."""
+        if self._closed or self.raw.is_closed():
+            return True
+        return not self._turn.taken and self._hung_up()
+
+    def _hung_up(self) -> bool:
+        return hung_up(self.raw._transport.get_extra_info("socket").fileno())  # noqa: SLF001 - told nowhere else
 
     @property
     def in_transaction(self) -> bool:
@@ -315,7 +316,8 @@ class AsyncpgConnection:
         """Raise if the connection is dead, and make it free for a statement."""
         if self._closed:
             raise ConnectionFailedError("the connection was closed")
-        if self.raw.is_closed():
+        if self.raw.is_closed() or self._hung_up():
+            self.raw.terminate()
             raise ConnectionFailedError("the server has closed the connection")
         if self._unsettled:
             await self._settle()
@@ -410,7 +412,14 @@ class AsyncpgConnection:
     async def _prepared(self, text: str) -> _Plan:
         self._numbered += 1
         name = f"_echo_{self._numbered}" if self._prepares else None
-        return _Plan(await self._guarded(self.raw.prepare, text, name=name))
+        free = not self.raw.is_in_transaction()
+        try:
+            return _Plan(await self._guarded(self.raw.prepare, text, name=name))
+        except Exception as error:
+            failed = self.failed(error)
+            if free and self.raw.is_closed():
+                raise unsent(error) from error
+            raise failed from error
 
     async def call(self, call: Any, *args: Any, **options: Any) -> Any:
         """Await one call of asyncpg's: for frames."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .._core.errors import InvalidRequestError, Kind, QueryError
+from .._core.errors import ConnectionFailedError, InvalidRequestError, Kind, QueryError
 from .._core.postgres.errors import server_text
 from .._core.statements import statement
 
@@ -35,6 +35,7 @@ __all__ = (
     "not_committed",
     "read_only_server",
     "session_settings",
+    "unsent",
 )
 
 T = TypeVar("T")
@@ -144,6 +145,14 @@ def not_committed() -> QueryError:
     return QueryError(
         "the database has undone this transaction, as one of its statements failed: nothing was committed", code="25P02"
     )
+
+
+def unsent(error: Exception) -> ConnectionFailedError:
+    """Return the error for a connection that was lost while a statement was prepared, not executed yet.
+
+    Within a transaction that is no better to know than that it was lost.
+    """
+    return ConnectionFailedError(f"the connection was lost before the statement was executed: {server_text(error)}")
 
 
 def read_only_server(error: Exception) -> QueryError:

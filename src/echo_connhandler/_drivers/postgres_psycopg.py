@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import select
 import threading
 from collections import OrderedDict
 from collections.abc import Generator, Iterable
@@ -47,7 +46,10 @@ from .postgres_common import (
     not_committed,
     read_only_server,
     session_settings,
+    unsent,
 )
+from .sockets import hung_up
+from .sql_tls import sql_tls_context
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -93,6 +95,8 @@ class _Context:
 
 def connect(settings: SqlSettings) -> PsycopgConnection:
     """Open a connection to the first of the hosts that will do."""
+    if settings.props.client_cert is not None or isinstance(settings.props.verify_ssl, str):
+        sql_tls_context(settings.props)  # for its checks: libpq's own come late and differ
     props: SqlConnProperties = settings.props
     options = " ".join(f"-c {name}={label(value)}" for name, value in session_settings(props).items())
     failure: EchoConnError | None = None
@@ -179,8 +183,6 @@ class PsycopgConnection:
         self._stale: list[bytes | None] = []
         self._types = Types()
         self._values = Transformer(_Context(raw))
-        self._poll = select.poll()
-        self._poll.register(raw.pgconn.socket, select.POLLRDHUP | select.POLLHUP | select.POLLERR)
         self._reading: _PsycopgCursor | None = None
         raw.add_notice_handler(_note)
 
@@ -194,10 +196,7 @@ class PsycopgConnection:
         return not self._running and self._hung_up()
 
     def _hung_up(self) -> bool:
-        try:
-            return bool(self._poll.poll(0))
-        except (OSError, ValueError):
-            return True
+        return hung_up(self._pg.socket)
 
     @property
     def in_transaction(self) -> bool:
@@ -406,15 +405,21 @@ class PsycopgConnection:
         return plan
 
     def _prepare(self, plan: _Plan, *, named: bool) -> None:
-        self._clear_away()
-        self._numbered += 1
-        name = f"_echo_{self._numbered}".encode() if named else b""
-        self.drive(self._preparing(name, plan.query))
-        described = self.drive(self._describing(name))[-1]
-        plan.types = tuple([described.param_type(n) for n in range(described.nparams)])
+        free = self._pg.transaction_status == _IDLE
+        try:
+            self._clear_away()
+            self._numbered += 1
+            name = f"_echo_{self._numbered}".encode() if named else b""
+            self.drive(self._preparing(name, plan.query))
+            described = self.drive(self._describing(name))[-1]
+            plan.types = tuple([described.param_type(n) for n in range(described.nparams)])
+            self._ask_types(list(plan.types))
+        except (psycopg.Error, TimeoutExceededError) as error:
+            if free and self._closed:
+                raise unsent(error) from error
+            raise
         plan.name = name or None
         plan.columns = ()
-        self._ask_types(list(plan.types))
 
     def _clear_away(self) -> None:
         """Have the server forget prepared statements; it refuses within a transaction that has failed."""

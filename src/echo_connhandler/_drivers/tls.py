@@ -1,4 +1,4 @@
-"""TLS contexts for HTTP, shared: making one takes 30 ms."""
+"""TLS contexts for HTTP, shared: making one takes 30 ms. Those for SQL are in `sql_tls.py`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ import ssl
 import warnings
 from pathlib import Path
 
-import httpx
-
 from .._core.http_options import InsecureTlsWarning, weaknesses
 from .._core.properties import HttpConnProperties
 
-__all__ = ("default_context", "tls_context", "warn_of_weak_tls")
+__all__ = ("default_context", "load_client_cert", "stamps", "tls_context", "warn_of_weak_tls")
 
 # Python has a name for it from 3.12 on.
 _OP_LEGACY_SERVER_CONNECT = getattr(ssl, "OP_LEGACY_SERVER_CONNECT", 0x4)
@@ -21,7 +19,7 @@ _OP_LEGACY_SERVER_CONNECT = getattr(ssl, "OP_LEGACY_SERVER_CONNECT", 0x4)
 
 def default_context() -> ssl.SSLContext:
     """Return the context that verifies as is usual."""
-    return _made(verify=True, cert=None, key=None, password=None, legacy=False, http2=False, stamps=_stamps(None))
+    return _made(verify=True, cert=None, key=None, password=None, legacy=False, http2=False, stamps=stamps(None))
 
 
 def tls_context(props: HttpConnProperties) -> ssl.SSLContext:
@@ -40,11 +38,11 @@ def tls_context(props: HttpConnProperties) -> ssl.SSLContext:
         password=props.client_key_password,
         legacy=props.legacy_tls,
         http2=props.http2,  # httpcore sets the protocols of a context anew for each connection
-        stamps=_stamps(verify if isinstance(verify, str) else None, props.client_cert, props.client_key),
+        stamps=stamps(verify if isinstance(verify, str) else None, props.client_cert, props.client_key),
     )
 
 
-def _stamps(*paths: str | None) -> tuple[object, ...]:
+def stamps(*paths: str | None) -> tuple[object, ...]:
     """Return what changes with the files, and with the variables that OpenSSL's defaults come from."""
     times = []
     for path in paths:
@@ -67,6 +65,8 @@ def _made(
     stamps: tuple[object, ...],
 ) -> ssl.SSLContext:
     if isinstance(verify, bool):
+        import httpx  # not at the top: SQL uses some of this module
+
         context = httpx.create_ssl_context(verify=verify)
     elif Path(verify).is_dir():
         context = ssl.create_default_context(capath=verify)
@@ -75,7 +75,7 @@ def _made(
     else:
         raise ValueError(f"verify_ssl: there is no file or folder {verify!r}")
     if cert is not None:
-        _load_client_cert(context, cert, key, password)
+        load_client_cert(context, cert, key, password)
     if legacy:
         context.options |= _OP_LEGACY_SERVER_CONNECT
         context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
@@ -83,7 +83,12 @@ def _made(
     return context
 
 
-def _load_client_cert(context: ssl.SSLContext, cert: str, key: str | None, password: str | None) -> None:
+def load_client_cert(context: ssl.SSLContext, cert: str, key: str | None, password: str | None) -> None:
+    """Load what a client shows of itself.
+
+    Raises:
+        ValueError: a file is missing, or is not what it should be.
+    """
     for name, path in (("client_cert", cert), ("client_key", key)):
         if path is not None and not Path(path).is_file():
             raise ValueError(f"{name}: there is no file {path!r}")

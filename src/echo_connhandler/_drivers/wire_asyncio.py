@@ -12,7 +12,7 @@ from typing import Any, TypeAlias, cast
 import anyio
 import httpx
 
-from .wire_sockets import readable
+from .sockets import readable
 
 __all__ = ("AsyncioWire", "connect_asyncio")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 import selectors
 import socket
 import ssl
@@ -11,18 +10,9 @@ from contextlib import suppress
 
 import httpx
 
-__all__ = ("CHUNK", "SocketWire", "connect_socket", "no_delay", "readable")
+__all__ = ("CHUNK", "SocketWire", "connect_socket", "no_delay")
 
 CHUNK = 64 * 1024
-
-
-def readable(fileno: int) -> bool:
-    """Tell whether there is anything to read now, an end or an error included."""
-    if hasattr(select, "poll"):
-        poller = select.poll()
-        poller.register(fileno, select.POLLIN)
-        return bool(poller.poll(0))
-    return bool(select.select([fileno], [], [], 0)[0])
 
 
 def no_delay(sock: socket.socket) -> None:

@@ -10,7 +10,8 @@ from contextlib import suppress
 import httpx
 import trio
 
-from .wire_sockets import CHUNK, no_delay, readable
+from .sockets import readable
+from .wire_sockets import CHUNK, no_delay
 
 __all__ = ("TrioTlsWire", "TrioWire", "connect_trio")
 

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from .._core.errors import InvalidRequestError
 from .._core.partitions import bounds_sql, split_points, split_query
@@ -16,9 +17,9 @@ if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
 
-    from ..sql import Partition
-
 __all__ = ("PartitionCalls", "PartitionReads")
+
+P = TypeVar("P")
 
 
 class PartitionReads:
@@ -47,11 +48,12 @@ class PartitionReads:
             return frame
 
 
-class PartitionCalls(FrameCalls):
-    """The calls of one half of a handler that split queries."""
+class PartitionCalls(FrameCalls, Generic[P]):
+    """The calls of one half of a handler that split queries; `P` is a partition, which has two halves too."""
 
-    def _partition(self, sql: str, params: dict[str, Any]) -> Partition:
-        raise NotImplementedError
+    @abstractmethod
+    def _partition(self, sql: str, params: dict[str, Any]) -> P:
+        """Make a partition."""
 
     def read_partitioned(
         self,
@@ -61,7 +63,7 @@ class PartitionCalls(FrameCalls):
         params: Params = None,
         *,
         retry: Resilience | int | None = None,
-    ) -> list[Partition]:
+    ) -> list[P]:
         """Split a query's rows by the values of one column, for processes or dask workers to read.
 
         Each row is in exactly one partition, so long as the table is not written to meanwhile: partitions are read one

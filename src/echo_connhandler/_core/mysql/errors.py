@@ -49,6 +49,7 @@ _LOGIN_ONLY = frozenset({1044, 1049})  # in statements the same numbers speak of
 _NO_CONNECTION = frozenset({1129, 2026, 3159})
 _CONSTRAINTS = frozenset({1022, 1048, 1062, 1169, 1216, 1217, 1364, 1451, 1452, 1557, 1586, 1761, 1762, 3819, 4025})
 _ADVICE = {
+    1045: "wrong user or password, or the account demands TLS or a client certificate (tls, client_cert)",
     1049: "there is no such database",
     1129: "the server blocks this machine after many failed logins: FLUSH HOSTS on the server lifts it",
     1153: "raise max_allowed_packet on the server, or write fewer rows or shorter values at once",

@@ -127,7 +127,14 @@ _BUSY = (
     "not yet accepting connections",
     "terminating connection due to administrator command",
 )
-_HOPELESS = ("certificate verify failed", "does not match host name", "root certificate", "does not support SSL")
+_HOPELESS = (
+    "certificate verify failed",
+    "does not match host name",
+    "root certificate",
+    "does not support SSL",
+    "private key file",
+    "certificate file",
+)
 
 
 def connect_failure(error: Exception, where: str) -> EchoConnError:

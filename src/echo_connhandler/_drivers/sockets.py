@@ -1,0 +1,34 @@
+"""What a socket tells without being read, for connections whose library does not look at it just now."""
+
+from __future__ import annotations
+
+import select
+
+__all__ = ("hung_up", "readable")
+
+# Linux alone tells the end of a connection before what was sent ahead of it is read.
+_END = getattr(select, "POLLRDHUP", 0)
+
+
+def readable(fileno: int) -> bool:
+    """Tell whether there is anything to read now, an end or an error included."""
+    if hasattr(select, "poll"):  # unlike select(), for any number of open files
+        return _polled(fileno, select.POLLIN)
+    return bool(select.select([fileno], [], [], 0)[0])
+
+
+def hung_up(fileno: int) -> bool:
+    """Tell whether the other side has ended a connection on which nothing is awaited, or it was closed here.
+
+    Elsewhere than on Linux all that arrives unasked counts as the end.
+    """
+    try:
+        return _polled(fileno, _END) if _END else readable(fileno)
+    except (OSError, ValueError):
+        return True
+
+
+def _polled(fileno: int, events: int) -> bool:
+    poller = select.poll()
+    poller.register(fileno, events)  # errors and hang-ups are always told
+    return bool(poller.poll(0))
