@@ -61,7 +61,9 @@ def test_rooms_import_only_from_below(path: Path) -> None:
             assert room_of(inside) in ALLOWED[room], f"{room} must not import {'.'.join(inside)}"
 
 
-@pytest.mark.parametrize("path", sorted((PACKAGE / "_core").glob("*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", sorted((PACKAGE / "_core").rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE))
+)
 def test_the_core_is_pure(path: Path) -> None:
     assert not {outside for outside, _ in imports(path)} & IMPURE
 

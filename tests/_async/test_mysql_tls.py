@@ -63,8 +63,10 @@ async def refused(
     server: MariaDbServer, match: str, kind: type[Exception] = ConnectionFailedError, **properties: Any
 ) -> None:
     """Connecting fails at once, without secrets in what is told."""
+    handler = make(server, **properties)
     with no_waits() as waits, pytest.raises(kind, match=match) as caught:
-        await make(server, **properties).async_connect()
+        await handler.async_connect()
+    await handler.async_close()
     assert not waits
     error: BaseException | None = caught.value
     while error is not None:
@@ -87,7 +89,7 @@ async def test_what_is_encrypted(start: Start, server: Tls, tls: Tls, encrypted:
 
 
 async def test_a_server_that_insists_on_tls_says_so(start: Start) -> None:
-    await refused(start("required"), "insecure transport.*tls=", tls="disable")
+    await refused(start("required"), "demands TLS", AuthenticationError, tls="disable")
 
 
 async def test_a_servers_certificate_is_verified(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,7 +128,9 @@ async def test_an_account_that_demands_a_certificate(start: Start, tls: str) -> 
     await refused(server, "demands TLS or a client certificate.*client_cert", AuthenticationError, **trusted)
     assert await encrypts(make(server, **trusted, **client(server.files)))
     foreign = client(start("offered").files)
-    await refused(server, "(?i)unknown ca|access denied", **trusted, **foreign)
+    with no_waits(), pytest.raises(ConnectionFailedError):  # the server's word may be lost as it hangs up
+        async with make(server, **trusted, **foreign):
+            pass
 
 
 async def test_a_key_with_a_password(start: Start, tmp_path: Path) -> None:

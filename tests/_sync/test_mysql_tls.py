@@ -64,8 +64,10 @@ def refused(
     server: MariaDbServer, match: str, kind: type[Exception] = ConnectionFailedError, **properties: Any
 ) -> None:
     """Connecting fails at once, without secrets in what is told."""
+    handler = make(server, **properties)
     with no_waits() as waits, pytest.raises(kind, match=match) as caught:
-        make(server, **properties).connect()
+        handler.connect()
+    handler.close()
     assert not waits
     error: BaseException | None = caught.value
     while error is not None:
@@ -88,7 +90,7 @@ def test_what_is_encrypted(start: Start, server: Tls, tls: Tls, encrypted: bool)
 
 
 def test_a_server_that_insists_on_tls_says_so(start: Start) -> None:
-    refused(start("required"), "insecure transport.*tls=", tls="disable")
+    refused(start("required"), "demands TLS", AuthenticationError, tls="disable")
 
 
 def test_a_servers_certificate_is_verified(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,7 +129,9 @@ def test_an_account_that_demands_a_certificate(start: Start, tls: str) -> None:
     refused(server, "demands TLS or a client certificate.*client_cert", AuthenticationError, **trusted)
     assert encrypts(make(server, **trusted, **client(server.files)))
     foreign = client(start("offered").files)
-    refused(server, "(?i)unknown ca|access denied", **trusted, **foreign)
+    with no_waits(), pytest.raises(ConnectionFailedError):  # the server's word may be lost as it hangs up
+        with make(server, **trusted, **foreign):
+            pass
 
 
 def test_a_key_with_a_password(start: Start, tmp_path: Path) -> None:

@@ -90,6 +90,12 @@ def test_causes_tell_what_a_number_does_not() -> None:
     assert type(judged(error).error) is ConnectTimeoutError
     error.__cause__ = ssl.SSLCertVerificationError("self-signed")
     assert judged(error).kind is Kind.WRONG
+    alert = ssl.SSLError(1, "[SSL: TLSV1_ALERT_UNKNOWN_CA] tlsv1 alert unknown ca")
+    alert.reason = "TLSV1_ALERT_UNKNOWN_CA"
+    error.__cause__ = alert
+    assert judged(error).kind is Kind.WRONG
+    alert.reason = "UNEXPECTED_EOF_WHILE_READING"
+    assert judged(error).kind is Kind.NOT_SENT
     cause = OSError()
     error.__cause__, cause.__context__ = cause, error  # a ring
     assert judged(error).kind is Kind.NOT_SENT

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 import threading
 import weakref
 from collections.abc import AsyncGenerator, Callable
@@ -45,6 +47,15 @@ class _AsyncSlot(Generic[A]):
     closed: bool = False
 
 
+def _running_loop() -> Any:
+    """Return what anyio's `current_token().native_token` is, in a tenth of its time: each call asks for it."""
+    trio = sys.modules.get("trio")
+    if trio is None or not trio.lowlevel.in_trio_run():
+        with suppress(RuntimeError):
+            return asyncio.get_running_loop()
+    return current_token().native_token
+
+
 class AsyncLocal(Generic[A]):
     """One value per event loop. Making one does no I/O, so that it needs no lock between tasks."""
 
@@ -54,7 +65,7 @@ class AsyncLocal(Generic[A]):
         self._slots: weakref.WeakKeyDictionary[Any, _AsyncSlot[A]] = weakref.WeakKeyDictionary()
 
     def _slot(self) -> _AsyncSlot[A]:
-        loop = current_token().native_token
+        loop = _running_loop()
         try:
             return self._slots[loop]
         except KeyError:

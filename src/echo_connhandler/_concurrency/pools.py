@@ -70,10 +70,23 @@ class AsyncLimiter:
         self._first: deque[anyio.Event] = deque()
         self._others: deque[anyio.Event] = deque()
 
+    @property
+    def free(self) -> int:
+        """How many may come in at once."""
+        return self._free
+
     async def acquire(self, *, first: bool = False) -> None:
+        if not self.acquire_now():
+            await self._queue(first=first)
+
+    def acquire_now(self) -> bool:
+        """Take a place if one is free, without waiting."""
         if self._free:
             self._free -= 1
-            return
+            return True
+        return False
+
+    async def _queue(self, *, first: bool) -> None:
         called = anyio.Event()
         line = self._first if first else self._others
         line.append(called)
@@ -174,7 +187,7 @@ class AsyncPool(Generic[A]):
     def __init__(self, connect: Callable[[], Awaitable[A]], options: PoolOptions) -> None:
         self._connect = connect
         self._options = options
-        self._places = anyio.Semaphore(options.size, fast_acquire=True)
+        self._places = AsyncLimiter(options.size)
         self._idle: list[_Entry[A]] = []
         self._used: dict[int, _Entry[A]] = {}
         self._closed = False
@@ -183,7 +196,7 @@ class AsyncPool(Generic[A]):
     @property
     def connected(self) -> bool:
         """Whether a connection is open and idle, or all are in use."""
-        return not self._closed and (bool(self._idle) or self._places.value < self._options.size)
+        return not self._closed and (bool(self._idle) or self._places.free < self._options.size)
 
     @property
     def closed(self) -> bool:
@@ -196,7 +209,7 @@ class AsyncPool(Generic[A]):
         return PoolStats(
             size=self._options.size,
             idle=len(self._idle),
-            in_use=self._options.size - self._places.value,
+            in_use=self._options.size - self._places.free,
             waiting=self._waiting,
             opened=self._opened,
             replaced=self._replaced,
@@ -210,9 +223,7 @@ class AsyncPool(Generic[A]):
             ConnectionFailedError: none became free in time, or none could be made.
             HandlerClosedError: the pool was closed.
         """
-        try:
-            self._places.acquire_nowait()
-        except anyio.WouldBlock:
+        if not self._places.acquire_now():
             await self._wait()
         try:
             if self._closed:

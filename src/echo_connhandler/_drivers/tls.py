@@ -8,6 +8,8 @@ import ssl
 import warnings
 from pathlib import Path
 
+import httpx
+
 from .._core.http_options import InsecureTlsWarning, weaknesses
 from .._core.properties import HttpConnProperties
 
@@ -65,8 +67,6 @@ def _made(
     stamps: tuple[object, ...],
 ) -> ssl.SSLContext:
     if isinstance(verify, bool):
-        import httpx  # not at the top: SQL uses some of this module
-
         context = httpx.create_ssl_context(verify=verify)
     elif Path(verify).is_dir():
         context = ssl.create_default_context(capath=verify)

@@ -10,6 +10,8 @@ from contextlib import suppress
 
 import httpx
 
+from .sockets import readable
+
 __all__ = ("CHUNK", "SocketWire", "connect_socket", "no_delay")
 
 CHUNK = 64 * 1024

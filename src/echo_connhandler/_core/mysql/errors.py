@@ -8,6 +8,7 @@ are the client's.
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 from typing import Any
 
 from ..errors import (
@@ -99,9 +100,9 @@ def _meaning(number: int, text: str, error: Exception) -> tuple[Kind, EchoConnEr
         return Kind.WRONG, ConnectionFailedError(text)
     if number in _NOT_SENT or number in _LOST:
         kind = Kind.NOT_SENT if number in _NOT_SENT else Kind.LOST
-        if _caused_by(error, ssl.SSLCertVerificationError):
+        if _caused_by(error, lambda cause: isinstance(cause, ssl.SSLError) and _refuses(cause)):
             return Kind.WRONG, ConnectionFailedError(text)
-        return kind, (ConnectTimeoutError if _caused_by(error, TimeoutError) else ConnectionFailedError)(text)
+        return kind, (ConnectTimeoutError if _timed_out(error) else ConnectionFailedError)(text)
     if number in _FULL or number in _ENDED:
         return Kind.TEMPORARY, ConnectionFailedError(text)
     if number in _TIME_IS_UP:
@@ -112,12 +113,21 @@ def _meaning(number: int, text: str, error: Exception) -> tuple[Kind, EchoConnEr
     return Kind.TEMPORARY if temporary else Kind.WRONG, QueryError(text, code=code)
 
 
-def _caused_by(error: BaseException | None, kind: type[BaseException]) -> bool:
+def _refuses(error: ssl.SSLError) -> bool:
+    """Tell whether one side doesn't believe the other, or has no cipher in common with it: trying again won't help."""
+    return isinstance(error, ssl.SSLCertVerificationError) or "ALERT" in (error.reason or "")
+
+
+def _timed_out(error: BaseException) -> bool:
+    return _caused_by(error, lambda cause: isinstance(cause, TimeoutError))
+
+
+def _caused_by(error: BaseException | None, meant: Callable[[BaseException], bool]) -> bool:
     seen: set[int] = set()  # one exception may be raised again and again, and become a cause of its own
     while error is not None and id(error) not in seen:
         seen.add(id(error))
         original: Any = getattr(error, "original_exception", None)  # pymysql's own way of telling
-        if isinstance(error, kind) or isinstance(original, kind):
+        if meant(error) or (original is not None and meant(original)):
             return True
         error = error.__cause__ or error.__context__
     return False
