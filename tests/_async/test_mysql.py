@@ -172,8 +172,10 @@ async def test_urls_and_a_socket(mariadb: Any, mariadb_database: Database) -> No
 
 async def test_a_refused_login_is_not_repeated(mariadb_database: Database) -> None:
     for wrong in ({"password": "s3cret"}, {"user": "nobody"}, {"database": "no_such"}):
+        handler = make(mariadb_database, properties=wrong)
         with no_waits() as waits, pytest.raises(AuthenticationError) as caught:
-            await make(mariadb_database, properties=wrong).async_connect()
+            await handler.async_connect()
+        await handler.async_close()
         assert not waits
         assert "s3cret" not in str(caught.value)
 

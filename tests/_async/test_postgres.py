@@ -8,6 +8,7 @@ import pickle
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from echo_connhandler import PgSqlHandler, Resilience
@@ -136,8 +137,27 @@ async def test_a_session_is_set_up_as_values_need_it(make: Make) -> None:
         assert shown == ["UTC", "ISO, MDY", "off"]
         assert await handler.async_fetch_value("SHOW application_name") == "mine here"
         assert await handler.async_fetch_value("SHOW search_path") == "pg_catalog, public"
-    with pytest.raises(InvalidRequestError, match="datestyle"):
-        await make(properties={"server_settings": {"datestyle": "German"}}).async_connect()
+    async with make(properties={"server_settings": {"timezone": "America/Sao_Paulo"}}) as handler:
+        assert await handler.async_fetch_value("SHOW TimeZone") == "America/Sao_Paulo"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "datestyle",
+        "IntervalStyle",
+        "extra_float_digits",
+        "bytea_output",
+        "client_encoding",
+        "standard_conforming_strings",
+    ],
+)
+async def test_settings_on_which_values_depend_are_refused(make: Make, name: str) -> None:
+    handler = make(properties={"server_settings": {name: "other", "jit": "off"}})
+    with no_waits() as waits, pytest.raises(InvalidRequestError, match=f"can't have {name}:"):
+        await handler.async_connect()
+    await handler.async_close()
+    assert not waits
 
 
 # Errors
@@ -290,6 +310,16 @@ async def test_a_read_only_transaction_sees_one_state_and_writes_nothing(
         async with handler.async_transaction(read_only=True):
             await handler.async_execute("INSERT INTO t VALUES (1)")
     assert (caught.value.code, list(waits)) == ("25006", [])
+
+
+async def test_truncating_locks_out_readers_until_the_transaction_ends(make: Make, handler: PgSqlHandler) -> None:
+    await handler.async_execute("CREATE TABLE t AS SELECT 1 AS n")
+    async with make(properties={"server_settings": {"lock_timeout": "20ms"}}) as reader:
+        async with handler.async_transaction():
+            await handler.async_write_frame(pa.table({"n": [2]}), "t", mode="truncate")
+            with pytest.raises(QueryError, match="lock timeout"):
+                await reader.async_fetch_all("SELECT n FROM t", retry=0)
+        assert await reader.async_fetch_all("SELECT n FROM t") == [{"n": 2}]
 
 
 # Cursors

@@ -9,6 +9,7 @@ import pickle
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from echo_connhandler import PgSqlHandler, Resilience
@@ -137,8 +138,27 @@ def test_a_session_is_set_up_as_values_need_it(make: Make) -> None:
         assert shown == ["UTC", "ISO, MDY", "off"]
         assert handler.fetch_value("SHOW application_name") == "mine here"
         assert handler.fetch_value("SHOW search_path") == "pg_catalog, public"
-    with pytest.raises(InvalidRequestError, match="datestyle"):
-        make(properties={"server_settings": {"datestyle": "German"}}).connect()
+    with make(properties={"server_settings": {"timezone": "America/Sao_Paulo"}}) as handler:
+        assert handler.fetch_value("SHOW TimeZone") == "America/Sao_Paulo"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "datestyle",
+        "IntervalStyle",
+        "extra_float_digits",
+        "bytea_output",
+        "client_encoding",
+        "standard_conforming_strings",
+    ],
+)
+def test_settings_on_which_values_depend_are_refused(make: Make, name: str) -> None:
+    handler = make(properties={"server_settings": {name: "other", "jit": "off"}})
+    with no_waits() as waits, pytest.raises(InvalidRequestError, match=f"can't have {name}:"):
+        handler.connect()
+    handler.close()
+    assert not waits
 
 
 # Errors
@@ -291,6 +311,16 @@ def test_a_read_only_transaction_sees_one_state_and_writes_nothing(
         with handler.transaction(read_only=True):
             handler.execute("INSERT INTO t VALUES (1)")
     assert (caught.value.code, list(waits)) == ("25006", [])
+
+
+def test_truncating_locks_out_readers_until_the_transaction_ends(make: Make, handler: PgSqlHandler) -> None:
+    handler.execute("CREATE TABLE t AS SELECT 1 AS n")
+    with make(properties={"server_settings": {"lock_timeout": "20ms"}}) as reader:
+        with handler.transaction():
+            handler.write_frame(pa.table({"n": [2]}), "t", mode="truncate")
+            with pytest.raises(QueryError, match="lock timeout"):
+                reader.fetch_all("SELECT n FROM t", retry=0)
+        assert reader.fetch_all("SELECT n FROM t") == [{"n": 2}]
 
 
 # Cursors

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pytest
 
-from echo_connhandler._core.sqlite.dialect import SQLITE
 from echo_connhandler._core.errors import InvalidRequestError, ParameterError
+from echo_connhandler._core.sqlite.dialect import SQLITE
 from echo_connhandler._core.sqlvalues import ColumnInfo
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from echo_connhandler._core.mysql.reading import Reading
+from echo_connhandler._core.mysql.session import Session
 from echo_connhandler._core.mysql.wire import Column, Inbox, Talk, framed, read_number, read_ok
 
 EOF_PACKET = b"\xfe\0\0\2\0"
@@ -90,6 +91,19 @@ def test_a_row_in_several_packets_is_one() -> None:
     _, at_end = ended()
     reading = Reading(Inbox(), (column(TEXT),), at_end, binary=False)
     assert driven(reading.take(float("inf")), data, [1 << 20]) == [(text.decode(),)]
+
+
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=5), st.integers(1, 3))
+def test_an_answer_is_the_same_however_it_comes(sizes: list[int], most: int) -> None:
+    fields = [b"\3def\0\0\0" + lenenc(name) + b"\0\x0c\x2d\0\x64\0\0\0\x03\0\0\0\0\0" for name in (b"n", b"m")]
+    rows = [lenenc(b"%d" % n) + lenenc(b"7") for n in range(3)]
+    answer = [b"\2", *fields, EOF_PACKET, *rows, b"\xfe\0\0\3\0"]
+    session = Session(2)
+    result, rest = driven(session.first("SHOW x", (), most, 100), b"".join(map(framed, answer)), sizes)
+    assert result.columns == ("n", "m")
+    assert result.rows == [(n, 7) for n in range(most)]
+    assert rest is None
+    assert (session.busy, session.in_transaction) == (False, True)
 
 
 @pytest.mark.parametrize("size", [0, 1, 0xFFFFFF - 1, 0xFFFFFF, 0xFFFFFF + 1])

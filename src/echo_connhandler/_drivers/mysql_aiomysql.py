@@ -25,6 +25,7 @@ from .mysql_common import (
     OUT_OF_TIME,
     PROBE,
     SERVER,
+    SMALL,
     Deadlines,
     address,
     check_tls,
@@ -166,13 +167,10 @@ class AioMySqlConnection:
                 if self.talking.warnings and logger.isEnabledFor(logging.DEBUG):
                     log_warnings(await self.drive(self.talking.run("SHOW WARNINGS")))
                 return result
-            answer = await self.drive(self.talking.begin(sql, params))
-            if not isinstance(answer, Reading):
-                return Result((), [], answer.affected)
-            self.stream = cursor = AsyncMySqlCursor(self, answer)
-            rows = await cursor.take(most)
-            await cursor.end()
-            return Result(answer.columns, rows, 0)
+            result, rest = await self.drive(self.talking.first(sql, params, most, SMALL))
+            if rest is not None and not self._dead:
+                await self.stop(rest.pass_over())
+            return result
 
     async def run_many(self, sql: str, rows: Iterable[tuple[Any, ...]], *, adapted: bool = False) -> int:
         """Execute one statement for each row and return the rows affected."""
@@ -185,10 +183,7 @@ class AioMySqlConnection:
         async with self.turn:
             await self.make_way(timed=False)
             answer = await self.drive(self.talking.begin(sql, params))
-            if not isinstance(answer, Reading):
-                return AsyncMySqlCursor(self, None)
-            self.stream = cursor = AsyncMySqlCursor(self, answer)
-            return cursor
+            return self.follow(answer) if isinstance(answer, Reading) else AsyncMySqlCursor(self, None)
 
     def follow(self, reading: Reading) -> AsyncMySqlCursor:
         """Return a cursor over the result whose rows are what the server sends next."""

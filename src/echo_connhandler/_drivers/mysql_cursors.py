@@ -134,30 +134,20 @@ class AsyncMySqlCursor:
 
     async def read(self, take: Callable[[Reading], Talk[T]]) -> T | None:
         """Take something out of the result by a talk; None at its end."""
-        reading = self._reading
+        reading, connection = self._reading, self._connection
         if reading is None or reading.ended:
             return None
-        async with self._connection.turn:
-            return await self._take(take)
-
-    async def take(self, count: int) -> list[tuple[Any, ...]]:
-        """Return the next rows, having the turn."""
-        return await self._take(lambda reading: reading.take(count)) or []
-
-    async def _take(self, take: Callable[[Reading], Talk[T]]) -> T | None:
-        reading = self._reading
-        if reading is None or reading.ended:
-            return None
-        if reading.spooled:
-            return _from_file(take(reading), self._file)
-        try:
-            taken = await self._connection.drive(take(reading))
-        except BaseException:
-            self.forget()
-            raise
-        if _over(reading):
-            self._leave()
-        return taken
+        async with connection.turn:
+            if reading.spooled:
+                return _from_file(take(reading), self._file)
+            try:
+                taken = await connection.drive(take(reading))
+            except BaseException:
+                self.forget()
+                raise
+            if _over(reading):
+                self._leave()
+            return taken
 
     async def spool(self) -> None:
         """Move what is left of the result to a file, so that the connection is free."""
@@ -170,17 +160,13 @@ class AsyncMySqlCursor:
 
     async def aclose(self) -> None:
         """End the query: a short rest is read, a long one stopped."""
-        async with self._connection.turn:
-            await self.end()
-
-    async def end(self) -> None:
-        """End the query, having the turn."""
         connection, reading = self._connection, self._reading
-        if reading is not None and connection.stream is self and not connection.dead:
-            self._leave()
-            if not await connection.drive(reading.pass_over(SMALL)):
-                await connection.stop(reading.pass_over())
-        self.forget()
+        async with connection.turn:
+            if reading is not None and connection.stream is self and not connection.dead:
+                self._leave()
+                if not await connection.drive(reading.pass_over(SMALL)):
+                    await connection.stop(reading.pass_over())
+            self.forget()
 
     def forget(self) -> None:
         """Drop what is left."""

@@ -22,6 +22,7 @@ from .mysql_common import (
     OUT_OF_TIME,
     PROBE,
     SERVER,
+    SMALL,
     Deadlines,
     explained,
     kill,
@@ -124,12 +125,10 @@ class PyMySqlConnection:
                 if self.talking.warnings and logger.isEnabledFor(logging.DEBUG):
                     log_warnings(self._do(self.talking.run("SHOW WARNINGS")))
                 return result
-            cursor = self._open(sql, params)
-            if isinstance(cursor, Result):
-                return cursor
-            rows = cursor.fetch(most)
-            cursor.close()
-            return Result(cursor.columns, rows, 0)
+            result, rest = self._do(self.talking.first(sql, params, most, SMALL))
+            if rest is not None and not self._dead:
+                self.stop(rest.pass_over())
+            return result
 
     def run_many(self, sql: str, rows: Iterable[tuple[Any, ...]], *, adapted: bool = False) -> int:
         """Execute one statement for each row and return the rows affected."""
@@ -138,14 +137,8 @@ class PyMySqlConnection:
     def open(self, sql: str, params: tuple[Any, ...]) -> MySqlCursor:
         """Execute a query whose rows are read in batches."""
         with self.turn:
-            cursor = self._open(sql, params, timed=False)
-            return MySqlCursor(self, None) if isinstance(cursor, Result) else cursor
-
-    def _open(self, sql: str, params: tuple[Any, ...], *, timed: bool = True) -> MySqlCursor | Result:
-        answer = self._do(self.talking.begin(sql, params), timed=timed)
-        if not isinstance(answer, Reading):
-            return Result((), [], answer.affected)
-        return self.follow(answer)
+            answer = self._do(self.talking.begin(sql, params), timed=False)
+            return self.follow(answer) if isinstance(answer, Reading) else MySqlCursor(self, None)
 
     def follow(self, reading: Reading) -> MySqlCursor:
         """Return a cursor over the result whose rows are what the server sends next."""

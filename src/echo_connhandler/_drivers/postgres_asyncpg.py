@@ -5,25 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import ssl
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import asyncpg
 
 from .._core.errors import (
-    AuthenticationError,
     ConnectionFailedError,
-    ConnectTimeoutError,
     EchoConnError,
-    Kind,
     ParameterError,
     TimeoutExceededError,
 )
 from .._core.postgres.binding import OPEN, Kinds, bind, bind_many, recast, settle, typed
-from .._core.postgres.values import TYPES_SQL, Types
+from .._core.postgres.values import Types
 from .._core.sqltext import first_keyword
 from .._core.sqlvalues import Result, Target
 from .._core.statements import statement
@@ -33,20 +29,18 @@ from .postgres_common import (
     NO_CURSOR,
     OUTDATED,
     POOLED,
-    Attempt,
     Clock,
     affected,
-    attempts,
     can_declare,
     check_copy,
     in_slices,
     not_committed,
     read_only_server,
-    session_settings,
     unsent,
 )
+from .postgres_cursors import AsyncFetched, AsyncpgCursor
+from .postgres_logins_asyncpg import NATIVE, log_in
 from .sockets import hung_up
-from .sql_tls import sql_tls_context
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -62,74 +56,11 @@ logger = logging.getLogger("echo_connhandler.sql")
 
 _NOTHING = "SELECT"  # a row of no columns; asyncpg stumbles over an empty statement
 _STATEMENTS = 100  # prepared at a time in a session
-# What asyncpg reads exactly as we want it, in binary, and what it takes a parameter of such a type for.
-_NATIVE = {16: "bool", 17: "bytea", 20: "int8", 21: "int2", 23: "int4", 700: "float4", 701: "float8"}
-_BINARY = frozenset({*_NATIVE, 19, 25, 1042, 1043})
 
 
 async def connect(settings: SqlSettings) -> AsyncpgConnection:
     """Open a connection to the first of the hosts that will do."""
-    props: SqlConnProperties = settings.props
-    session = session_settings(props)
-    failure: EchoConnError | None = None
-    for attempt in attempts(props):
-        where = f"{attempt.host}:{attempt.port}"
-        try:
-            return AsyncpgConnection(await _open(attempt, props, session), props)
-        except TimeoutError as error:
-            failure = ConnectTimeoutError(f"{where} did not answer in {attempt.seconds:.3g} s")
-            failure.__cause__ = error
-        except asyncpg.InvalidAuthorizationSpecificationError as error:
-            raise _failed(AuthenticationError(f"{where}: {error}"), error, Kind.WRONG) from error
-        except asyncpg.PostgresError as error:
-            failure = _failed(ConnectionFailedError(f"{where}: {error}"), error, _refusal(error.sqlstate or ""))
-        except ssl.SSLError as error:
-            failure = _failed(ConnectionFailedError(f"{where}: {error}"), error, Kind.WRONG)
-        except (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
-            # TargetServerAttributeNotMatched too: another server may take its place.
-            kind = Kind.WRONG if "rejected SSL upgrade" in str(error) else Kind.NOT_SENT
-            failure = _failed(ConnectionFailedError(f"{where}: {error}"), error, kind)
-    raise failure or ConnectTimeoutError(f"no host answered within conn_timeout={props.conn_timeout:g} s")
-
-
-def _refusal(code: str) -> Kind:
-    """Return whether a server that answered so to a login may be asked again."""
-    if code in ("53300", "57P03", "57P01"):
-        return Kind.TEMPORARY
-    return Kind.NOT_SENT if code.startswith("08") else Kind.WRONG
-
-
-def _failed(made: EchoConnError, error: Exception, kind: Kind) -> EchoConnError:
-    made.__cause__ = error
-    return made.told(attempts=1, elapsed=0.0, kind=kind)
-
-
-async def _open(attempt: Attempt, props: SqlConnProperties, session: dict[str, str]) -> Any:
-    async def attempted(tls: Any) -> Any:
-        return await asyncpg.connect(
-            host=attempt.host,
-            port=attempt.port,
-            user=props.user,
-            password=props.password,
-            database=props.database,
-            timeout=attempt.seconds,
-            ssl=tls,
-            server_settings=session,
-            target_session_attrs=attempt.wanted,
-            statement_cache_size=0,  # statements are kept here
-            connection_class=_Connection,
-        )
-
-    if attempt.host.startswith("/") or props.tls == "disable":
-        return await attempted(False)
-    if props.tls == "require":
-        return await attempted(sql_tls_context(props))
-    if props.client_cert is None:
-        return await attempted("prefer")
-    try:
-        return await attempted(sql_tls_context(props))
-    except ConnectionError:
-        return await attempted(False)
+    return AsyncpgConnection(await log_in(settings.props), settings.props)
 
 
 class _Turns:
@@ -156,36 +87,6 @@ class _Turns:
         if not self._depth:
             self._owner = None
             self._lock.release()
-
-
-class _Introspected(NamedTuple):
-    name: str = ""
-
-
-class _Connection(asyncpg.Connection):  # type: ignore[misc]
-    """asyncpg's connection, except that types it doesn't know by heart come as the server's text.
-
-    Its own way can't decode composites that hold such text, nor does its public `set_type_codec` take arrays.
-    """
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.types = Types()
-        self._read_as_text(self.types.known)
-
-    async def _introspect_types(self, typeoids: Any, timeout: float | None) -> tuple[list[Any], _Introspected]:
-        while missing := self.types.missing(typeoids):
-            rows = await self.fetch(TYPES_SQL, ",".join(map(str, missing)), timeout=timeout)
-            self.types.learn(missing, [tuple(row) for row in rows])
-        self._read_as_text(typeoids)
-        return [], _Introspected()
-
-    def _read_as_text(self, oids: Iterable[int]) -> None:
-        settings = self._protocol.get_settings()
-        for oid in oids:
-            if oid not in _BINARY:
-                load = self.types.loader(oid)
-                settings.add_python_codec(oid, str(oid), "pg_catalog", [], "scalar", _as_is, load, "text")
 
 
 class _Plan:
@@ -216,7 +117,7 @@ class AsyncpgConnection:
         self._numbered = 0
         self._prepares = True
         self._types: Types = raw.types
-        self._reading: _AsyncpgCursor | None = None
+        self._reading: AsyncpgCursor | None = None
         raw.add_log_listener(_note)
 
     # What is known without I/O
@@ -229,7 +130,8 @@ class AsyncpgConnection:
         return not self._turn.taken and self._hung_up()
 
     def _hung_up(self) -> bool:
-        return hung_up(self.raw._transport.get_extra_info("socket").fileno())  # noqa: SLF001 - told nowhere else
+        sock = self.raw._transport.get_extra_info("socket")  # noqa: SLF001 - told nowhere else
+        return sock is None or hung_up(sock.fileno())
 
     @property
     def in_transaction(self) -> bool:
@@ -255,13 +157,13 @@ class AsyncpgConnection:
                 changed += await self._answer_many(sql, kinds, bound)
         return changed
 
-    async def open(self, sql: str, params: tuple[Any, ...]) -> _AsyncpgCursor | _Fetched:
+    async def open(self, sql: str, params: tuple[Any, ...]) -> AsyncpgCursor | AsyncFetched:
         """Execute a query whose rows are read in batches."""
         kinds, values = bind(sql, params)
         async with self._turn:
             await self._be_ready()
             if not can_declare(sql):
-                return _Fetched(await self._answer(sql, kinds, values))
+                return AsyncFetched(await self._answer(sql, kinds, values))
             return await self._declared(sql, kinds, values)
 
     async def open_batches(self, sql: str, params: tuple[Any, ...], rows: int, *, settled: bool) -> AsyncBatches:
@@ -312,7 +214,7 @@ class AsyncpgConnection:
 
     # What the above is made of
 
-    async def _be_ready(self, keep: _AsyncpgCursor | None = None) -> None:
+    async def _be_ready(self, keep: AsyncpgCursor | None = None) -> None:
         """Raise if the connection is dead, and make it free for a statement."""
         if self._closed:
             raise ConnectionFailedError("the connection was closed")
@@ -391,8 +293,8 @@ class AsyncpgConnection:
         casts = ["" for _ in kinds]
         for place, (kind, oid) in enumerate(zip(kinds, plan.types, strict=True)):
             # Text for a number: the server reads it, as it does for psycopg.
-            if not kind and oid in _NATIVE and any(values[place] is not None for values in rows):
-                casts[place] = f"text)::{_NATIVE[oid]}"
+            if not kind and oid in NATIVE and any(values[place] is not None for values in rows):
+                casts[place] = f"text)::{NATIVE[oid]}"
         if any(casts):
             plan = await self._plan(recast(text, tuple(casts)), once=once)
         return plan, rows
@@ -438,7 +340,7 @@ class AsyncpgConnection:
             raised = self.failed(error)
             await self._settle()
             raise raised from error
-        except asyncpg.QueryCanceledError as error:
+        except (asyncpg.QueryCanceledError, asyncpg.PostgresConnectionError, asyncpg.InternalClientError) as error:
             raise self.failed(error) from error
         except asyncio.CancelledError:
             self._unsettled = True
@@ -451,13 +353,21 @@ class AsyncpgConnection:
         if isinstance(error, TimeoutError) and not isinstance(error, EchoConnError):
             self._unsettled = True
             return TimeoutExceededError(f"the statement was stopped {self._clock.over() or 'after its time'}")
-        if isinstance(error, asyncpg.QueryCanceledError) and (why := self._clock.over()) is not None:
+        if isinstance(error, asyncpg.QueryCanceledError) and (why := self._clock.over(str(error))) is not None:
             return TimeoutExceededError(f"the statement was stopped {why}")
         if isinstance(error, asyncpg.ReadOnlySQLTransactionError) and self._expects_writes():
             self.raw.terminate()
             return read_only_server(error)
+        if isinstance(error, asyncpg.InternalClientError):
+            self.raw.terminate()
+            if "cannot switch to state" in str(error):  # the server has said goodbye; nothing was sent after that
+                return ConnectionFailedError("the server has closed the connection")
         if isinstance(error, OSError | asyncpg.PostgresConnectionError) and not isinstance(error, EchoConnError):
             self.raw.terminate()
+            said = error.__cause__
+            if said is not None and isinstance(said, asyncpg.PostgresError):
+                error.__cause__ = None
+                error = said  # the server's last words, which tell why it hung up
         return error
 
     def _expects_writes(self) -> bool:
@@ -478,7 +388,7 @@ class AsyncpgConnection:
 
     # Cursors
 
-    async def _declared(self, sql: str, kinds: Kinds, values: list[Any]) -> _AsyncpgCursor | _Fetched:
+    async def _declared(self, sql: str, kinds: Kinds, values: list[Any]) -> AsyncpgCursor | AsyncFetched:
         self._numbered += 1
         name = f"_echo_cursor_{self._numbered}"
         own = not self.raw.is_in_transaction()
@@ -494,13 +404,13 @@ class AsyncpgConnection:
             # What no cursor takes that outlives its transaction: FOR UPDATE.
             if not own or getattr(error, "sqlstate", None) not in NO_CURSOR:
                 raise
-            return _Fetched(await self._answer(sql, kinds, values))
-        cursor = _AsyncpgCursor(self, name, columns)
+            return AsyncFetched(await self._answer(sql, kinds, values))
+        cursor = AsyncpgCursor(self, name, columns)
         if own:
             self._reading = cursor
         return cursor
 
-    async def read(self, cursor: _AsyncpgCursor, name: str, count: int) -> list[tuple[Any, ...]]:
+    async def read(self, cursor: AsyncpgCursor, name: str, count: int) -> list[tuple[Any, ...]]:
         """Return the next rows of a cursor."""
         async with self._turn:
             await self._be_ready(keep=cursor)
@@ -510,7 +420,7 @@ class AsyncpgConnection:
                 await self._end_reading(cursor)
                 raise
 
-    async def end(self, cursor: _AsyncpgCursor, name: str) -> None:
+    async def end(self, cursor: AsyncpgCursor, name: str) -> None:
         """Close a cursor."""
         async with self._turn:
             await self._be_ready(keep=cursor)
@@ -521,7 +431,7 @@ class AsyncpgConnection:
                 with contextlib.suppress(asyncpg.InvalidCursorNameError, asyncpg.InFailedSQLTransactionError):
                     await self._answer(f"CLOSE {name}", once=True)
 
-    async def _end_reading(self, cursor: _AsyncpgCursor) -> None:
+    async def _end_reading(self, cursor: AsyncpgCursor) -> None:
         """End the transaction that was begun for a cursor."""
         if self._reading is cursor:
             self._reading = None
@@ -533,42 +443,5 @@ class AsyncpgConnection:
                 await self._answer("ROLLBACK")
 
 
-def _as_is(value: str) -> str:
-    return value
-
-
 def _note(_: Any, message: Any) -> None:
     logger.debug("PostgreSQL says: %s: %s", getattr(message, "severity", ""), getattr(message, "message", message))
-
-
-class _Fetched:
-    """A result that was read at once, as no cursor could be had for it."""
-
-    def __init__(self, result: Result) -> None:
-        self.columns = result.columns
-        self._rows = iter(result.rows)
-
-    async def fetch(self, count: int) -> list[tuple[Any, ...]]:
-        return [row for _, row in zip(range(count), self._rows, strict=False)]
-
-    async def aclose(self) -> None:
-        self._rows = iter(())
-
-
-class _AsyncpgCursor:
-    """A cursor that the server keeps. Outside of a transaction it has one of its own, until something else is run."""
-
-    def __init__(self, connection: AsyncpgConnection, name: str, columns: tuple[str, ...]) -> None:
-        self.columns = columns
-        self._connection = connection
-        self._name = name
-        self._open = True
-
-    async def fetch(self, count: int) -> list[tuple[Any, ...]]:
-        return await self._connection.read(self, self._name, count)
-
-    async def aclose(self) -> None:
-        if self._open:
-            self._open = False
-            if not self._connection.dead:
-                await self._connection.end(self, self._name)

@@ -23,6 +23,7 @@ __all__ = (
     "POOLED",
     "CANCEL_GRACE",
     "GUARD",
+    "KEEPALIVE",
     "Attempt",
     "Clock",
     "affected",
@@ -41,6 +42,7 @@ __all__ = (
 T = TypeVar("T")
 
 PORT = 5432
+KEEPALIVE = (30, 10, 3)  # seconds of silence, seconds between the questions then, how many without an answer
 GUARD = 5.0  # seconds beyond query_timeout that the server has to stop a statement by itself
 CANCEL_GRACE = 5.0  # seconds that it has to stop one that was cancelled; after that the connection is given up
 # invalid_sql_statement_name, duplicate_prepared_statement: a pooler between us and the server changed the session.
@@ -183,13 +185,14 @@ class Clock:
             ends.append(self._deadline - now)
         return max(min(ends), 0.001)
 
-    def over(self) -> str | None:
-        """Tell why the statement that was stopped had run too long, None if it had not."""
+    def over(self, said: str = "") -> str | None:
+        """Tell why the statement that was stopped, as the server said, had run too long, None if it had not."""
         now = time.monotonic()
         if self._deadline is not None and now >= self._deadline:
             return "at the call's deadline"
-        # The server's clock and ours don't run alike.
-        if self._longest is not None and now - self._began >= 0.9 * self._longest:
+        # A server that speaks another language is known by the time; its clock and ours don't run alike.
+        late = now - self._began >= 0.9 * (self._longest or 0)
+        if self._longest is not None and (late or "statement timeout" in said):
             return f"after query_timeout={self._longest:g} s"
         return None
 

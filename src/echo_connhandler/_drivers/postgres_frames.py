@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import tempfile
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -172,19 +171,18 @@ class _Socket:
 
     libpq hands out COPY's rows one at a time, each a piece of memory of its own: that takes three times as long as
     all else. Between two statements libpq waits for nothing and has nothing read ahead; at the end the session is
-    between two statements again. Not where libpq encrypts.
+    between two statements again. Not where libpq encrypts, nor on Windows.
     """
 
     def __init__(self, pgconn: Any) -> None:
         self._pgconn = pgconn
-        self._socket = socket.socket(fileno=os.dup(pgconn.socket))
 
     def send(self, sql: str) -> Steps[None]:
         body = sql.encode() + b"\0"
         message = memoryview(b"Q" + (len(body) + 4).to_bytes(4, "big") + body)
         while message:
             try:
-                message = message[self._socket.send(message) :]
+                message = message[os.write(self._pgconn.socket, message) :]
             except BlockingIOError:
                 while not (yield Wait.W):
                     continue
@@ -194,7 +192,7 @@ class _Socket:
     def receive(self, rows: MessageRows) -> Steps[None]:
         while True:
             try:
-                count = self._socket.recv_into(rows.room())
+                count = os.readv(self._pgconn.socket, [rows.room()])
             except BlockingIOError:
                 while not (yield Wait.R):
                     continue
@@ -210,9 +208,6 @@ class _Socket:
         """Have libpq learn what the answer told about the transaction."""
         self._pgconn.send_query(b"")
         yield from _checked(self._pgconn)
-
-    def close(self) -> None:
-        self._socket.close()
 
 
 class _Libpq:
@@ -257,9 +252,6 @@ class _Libpq:
     def end(self) -> Steps[None]:
         yield from ()
 
-    def close(self) -> None:
-        return
-
 
 class CopyBatches:
     """The result of a query, read by COPY."""
@@ -278,7 +270,8 @@ class CopyBatches:
         self._saved = host.in_transaction
         if self._saved:
             host.run(f"SAVEPOINT {_SAVEPOINT}", ())
-        self._wire: _Socket | _Libpq = _Libpq(pgconn) if pgconn.ssl_in_use else _Socket(pgconn)
+        through = pgconn.ssl_in_use or not hasattr(os, "readv")
+        self._wire: _Socket | _Libpq = _Libpq(pgconn) if through else _Socket(pgconn)
         host.stream = self
         try:
             host.drive(self._start())
@@ -307,14 +300,14 @@ class CopyBatches:
     def fetch(self) -> pa.RecordBatch | None:
         """Return the next batch; None at the end."""
         if self._host.stream is self:
-            with self._host.reading():
-                try:
+            try:
+                with self._host.reading():
                     self._host.drive(self._more(self._wanted))
                     if self._rows.done:
                         self._finish()
-                except BaseException:
-                    self._abandon()
-                    raise
+            except BaseException:
+                self._abandon()
+                raise
         elif self._file is not None:
             self._reread()
         elif not self._rows.waiting and self._host.dead and not self._rows.done:
@@ -338,7 +331,6 @@ class CopyBatches:
         """Give the connection back."""
         if self._host.stream is self:
             self._host.stream = None
-            self._wire.close()
             if self._saved and not self._host.dead:
                 self._saved = False
                 self._host.run(f"RELEASE SAVEPOINT {_SAVEPOINT}", ())
@@ -378,8 +370,11 @@ class CopyBatches:
         if self._file is not None:
             self._file.close()
         if self._host.stream is self:
-            with self._host.reading():
-                self._abandon(undo=self._saved)
+            if self._host.dead:
+                self._abandon()
+            else:
+                with self._host.reading():
+                    self._abandon(undo=self._saved)
 
     def _abandon(self, *, undo: bool = False) -> None:
         """Give the connection back from a COPY that did not end, or give it up."""
@@ -401,8 +396,6 @@ class CopyBatches:
         except BaseException:
             raw.close()
             raise
-        finally:
-            self._wire.close()
 
     def _discard(self) -> Steps[None]:
         while not self._rows.done:

@@ -1,4 +1,4 @@
-"""PostgreSQL through psycopg 3, blocking. Below its cursors: libpq's own calls, with our values and our statements."""
+"""PostgreSQL through psycopg 3, blocking. Below its cursors: libpq's own calls, with our values and statements."""
 
 from __future__ import annotations
 
@@ -10,46 +10,33 @@ from collections.abc import Generator, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
-from psycopg import capabilities, errors, generators, pq, waiting
-from psycopg.adapt import AdaptersMap, Transformer
-from psycopg.conninfo import make_conninfo
-from psycopg.types.string import TextLoader
+from psycopg import errors, pq
+from psycopg.adapt import Transformer
 
-from .._core.errors import (
-    AuthenticationError,
-    ConnectionFailedError,
-    ConnectTimeoutError,
-    EchoConnError,
-    QueryError,
-    TimeoutExceededError,
-)
+from .._core.errors import ConnectionFailedError, QueryError, TimeoutExceededError
 from .._core.postgres.binding import OPEN, Kinds, bind, bind_many, settle, typed
-from .._core.postgres.errors import connect_failure
 from .._core.postgres.values import TYPES_SQL, Loader, Types, load_rows
 from .._core.sqltext import first_keyword
 from .._core.sqlvalues import Result, Target
+from . import postgres_talks as talks
 from .postgres_common import (
     AT_ONCE,
     CANCEL_GRACE,
     NO_CURSOR,
     OUTDATED,
     POOLED,
-    Attempt,
     Clock,
     affected,
-    attempts,
-    ca_file,
     can_declare,
     check_copy,
     in_slices,
-    label,
     not_committed,
     read_only_server,
-    session_settings,
     unsent,
 )
+from .postgres_cursors import Fetched, PsycopgCursor
+from .postgres_logins import NATIVE, TICK, Values, log_in
 from .sockets import hung_up
-from .sql_tls import sql_tls_context
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -66,87 +53,14 @@ logger = logging.getLogger("echo_connhandler.sql")
 T = TypeVar("T")
 
 _STATEMENTS = 100  # prepared at a time in a session
-_TICK = 0.1  # seconds between looks for Ctrl-C
-_IDLE, _ERROR = pq.TransactionStatus.IDLE, pq.ExecStatus.FATAL_ERROR
+_IDLE = pq.TransactionStatus.IDLE
 _ROWS = (pq.ExecStatus.TUPLES_OK, pq.ExecStatus.SINGLE_TUPLE, pq.ExecStatus.TUPLES_CHUNK)
 _COPYING = (pq.ExecStatus.COPY_IN, pq.ExecStatus.COPY_OUT, pq.ExecStatus.COPY_BOTH)
 
 
-def _adapters() -> AdaptersMap:
-    """Read as text what psycopg's C code doesn't read exactly as we want it."""
-    native = {16, 17, 20, 21, 23, 26, 701, 1700, 2950}
-    made = AdaptersMap(psycopg.adapters)
-    for info in psycopg.adapters.types:
-        for oid in (info.oid, info.array_oid):
-            if oid and oid not in native:
-                made.register_loader(oid, TextLoader)
-    return made
-
-
-_NATIVE = frozenset({16, 17, 20, 21, 23, 26, 701, 1700, 2950, 18, 19, 25, 1042, 1043, 705})
-_ADAPTERS = _adapters()
-
-
-class _Context:
-    def __init__(self, connection: Any) -> None:
-        self.connection = connection
-        self.adapters = _ADAPTERS
-
-
 def connect(settings: SqlSettings) -> PsycopgConnection:
     """Open a connection to the first of the hosts that will do."""
-    if settings.props.client_cert is not None or isinstance(settings.props.verify_ssl, str):
-        sql_tls_context(settings.props)  # for its checks: libpq's own come late and differ
-    props: SqlConnProperties = settings.props
-    options = " ".join(f"-c {name}={label(value)}" for name, value in session_settings(props).items())
-    failure: EchoConnError | None = None
-    for attempt in attempts(props):
-        try:
-            return PsycopgConnection(_open(attempt, props, options), props)
-        except errors._WaitTimeout as error:  # noqa: SLF001 - it has no other name
-            failure = ConnectTimeoutError(f"{attempt.host}:{attempt.port} did not answer in {attempt.seconds:.3g} s")
-            failure.__cause__ = error
-        except psycopg.Error as error:
-            failure = connect_failure(error, f"{attempt.host}:{attempt.port}")
-            if isinstance(failure, AuthenticationError):
-                break
-    raise failure or ConnectTimeoutError(f"no host answered within conn_timeout={props.conn_timeout:g} s")
-
-
-def _open(attempt: Attempt, props: SqlConnProperties, options: str) -> psycopg.Connection[Any]:
-    conninfo = make_conninfo(
-        **_tls(props),
-        host=attempt.host,
-        port=attempt.port,
-        user=props.user,
-        password=props.password,
-        dbname=props.database,
-        options=options,
-        client_encoding="UTF8",
-        target_session_attrs=attempt.wanted,
-        gssencmode="disable",
-        keepalives_idle=30,
-        keepalives_interval=10,
-        keepalives_count=3,
-    )
-    steps = generators.connect(conninfo)
-    try:
-        raw: psycopg.Connection[Any] = psycopg.Connection(waiting.wait_conn(steps, _TICK, attempt.seconds))
-    finally:
-        steps.close()
-    raw.autocommit = True
-    return raw
-
-
-def _tls(props: SqlConnProperties) -> dict[str, Any]:
-    mode = props.tls
-    found: dict[str, Any] = {"sslmode": mode}
-    if mode == "require" and props.verify_ssl is not False:
-        found = {"sslmode": "verify-full", "sslrootcert": ca_file(props) or "system"}
-    if props.client_cert is not None:
-        found |= {"sslcert": props.client_cert, "sslkey": props.client_key or props.client_cert}
-        found["sslpassword"] = props.client_key_password
-    return found
+    return PsycopgConnection(log_in(settings.props), settings.props)
 
 
 class _Plan:
@@ -182,8 +96,8 @@ class PsycopgConnection:
         self._prepares = True
         self._stale: list[bytes | None] = []
         self._types = Types()
-        self._values = Transformer(_Context(raw))
-        self._reading: _PsycopgCursor | None = None
+        self._values = Transformer(Values(raw))
+        self._reading: PsycopgCursor | None = None
         raw.add_notice_handler(_note)
 
     # What is known without I/O
@@ -223,12 +137,12 @@ class PsycopgConnection:
                     changed += self._answer(sql, kinds, values).affected
         return changed
 
-    def open(self, sql: str, params: tuple[Any, ...]) -> _PsycopgCursor | _Fetched:
+    def open(self, sql: str, params: tuple[Any, ...]) -> PsycopgCursor | Fetched:
         """Execute a query whose rows are read in batches."""
         kinds, values = bind(sql, params)
         with self._using():
             if not can_declare(sql):
-                return _Fetched(self._answer(sql, kinds, values))
+                return Fetched(self._answer(sql, kinds, values))
             return self._declared(sql, kinds, values)
 
     def open_batches(self, sql: str, params: tuple[Any, ...], rows: int, *, settled: bool) -> Batches:
@@ -289,7 +203,7 @@ class PsycopgConnection:
         return self._using(spooling=False)
 
     @contextlib.contextmanager
-    def _using(self, keep: _PsycopgCursor | None = None, *, spooling: bool = True) -> Generator[None]:
+    def _using(self, keep: PsycopgCursor | None = None, *, spooling: bool = True) -> Generator[None]:
         try:
             with self._in_use:
                 if self._closed:
@@ -373,14 +287,14 @@ class PsycopgConnection:
         places = range(answer.nfields)
         plan.columns = tuple([answer.fname(place).decode() for place in places])
         oids = [(place, answer.ftype(place)) for place in places]
-        wanted = [(place, oid) for place, oid in oids if oid not in _NATIVE]
+        wanted = [(place, oid) for place, oid in oids if oid not in NATIVE]
         self._ask_types([oid for _, oid in wanted])
         plan.loaders = [(place, self._types.loader(oid)) for place, oid in wanted if not self._types.plain(oid)]
 
     def _ask_types(self, oids: list[int]) -> None:
         while missing := self._types.missing(oids):
             text = ",".join(map(str, missing))
-            answer = self.drive(self._executing(TYPES_SQL.encode(), [text.encode()]))[-1]
+            answer = self.drive(talks.executing(self._pg, TYPES_SQL.encode(), [text.encode()]))[-1]
             self._values.set_pgresult(answer)
             self._types.learn(missing, self._values.load_rows(0, answer.ntuples, tuple))
 
@@ -410,8 +324,8 @@ class PsycopgConnection:
             self._clear_away()
             self._numbered += 1
             name = f"_echo_{self._numbered}".encode() if named else b""
-            self.drive(self._preparing(name, plan.query))
-            described = self.drive(self._describing(name))[-1]
+            self.drive(talks.preparing(self._pg, name, plan.query))
+            described = self.drive(talks.describing(self._pg, name))[-1]
             plan.types = tuple([described.param_type(n) for n in range(described.nparams)])
             self._ask_types(list(plan.types))
         except (psycopg.Error, TimeoutExceededError) as error:
@@ -425,7 +339,7 @@ class PsycopgConnection:
         """Have the server forget prepared statements; it refuses within a transaction that has failed."""
         while self._stale and self._pg.transaction_status != pq.TransactionStatus.INERROR:
             if name := self._stale.pop():
-                self.drive(self._executing(b"DEALLOCATE " + name))
+                self.drive(talks.executing(self._pg, b"DEALLOCATE " + name))
 
     def _forget(self, *, pooled: bool) -> None:
         """Prepare everything anew; and nothing any more, where a pooler between us and the server loses it."""
@@ -438,72 +352,26 @@ class PsycopgConnection:
     # What libpq does
 
     def _sending(self, plan: _Plan, values: list[Any], most: int | None) -> Generator[Any, Any, list[Any]]:
-        params = [value if value is None or type(value) is bytes else str(value).encode() for value in values]
-        formats = [1 if type(value) is bytes else 0 for value in values]
         free = self._pg.transaction_status == _IDLE  # within a transaction a request to stop would undo it
-        if plan.name is None:
-            self._pg.send_query_params(plan.query, params, param_formats=formats)
-        else:
-            self._pg.send_query_prepared(plan.name, params, param_formats=formats)
+        talks.send(self._pg, plan.query, plan.name, values)
         if most is None:
-            return (yield from self._results())
-        return (yield from self._first(most, free=free))
+            return (yield from talks.results(self._pg))
+        return (yield from talks.first(self._pg, most, self._stop_rest if free else None))
 
-    def _preparing(self, name: bytes, query: bytes) -> Generator[Any, Any, list[Any]]:
-        self._pg.send_prepare(name, query)
-        return (yield from self._results())
-
-    def _describing(self, name: bytes) -> Generator[Any, Any, list[Any]]:
-        self._pg.send_describe_prepared(name)
-        return (yield from self._results())
-
-    def _executing(self, query: bytes, params: list[bytes] | None = None) -> Generator[Any, Any, list[Any]]:
-        self._pg.send_query_params(query, params)
-        return (yield from self._results())
-
-    def _results(self) -> Generator[Any, Any, list[Any]]:
-        answers: list[Any] = yield from generators.execute(self._pg)
-        for answer in answers:
-            if answer.status == _ERROR:
-                raise errors.error_from_result(answer, encoding="utf-8")
-        return answers
-
-    def _first(self, most: int, *, free: bool) -> Generator[Any, Any, list[Any]]:
-        """Fetch no more than the first rows into memory, and stop a query that has many more."""
-        if capabilities.has_stream_chunked():
-            self._pg.set_chunked_rows_mode(most)
-        else:
-            self._pg.set_single_row_mode()
-        yield from generators.send(self._pg)
-        kept: list[Any] = []
-        rows = 0
-        stopped = False
-        failure: Exception | None = None
-        while (answer := (yield from generators.fetch(self._pg))) is not None:
-            if answer.status == _ERROR:
-                if not (stopped and answer.error_field(pq.DiagnosticField.SQLSTATE) == b"57014"):
-                    failure = errors.error_from_result(answer, encoding="utf-8")
-            elif rows < most or not kept:
-                kept.append(answer)
-                rows += answer.ntuples
-            elif answer.ntuples and free and not stopped:
-                stopped = True
-                self.raw.cancel_safe(timeout=CANCEL_GRACE)
-        if failure is not None:  # only now that all of the answer was read
-            raise failure
-        return kept
+    def _stop_rest(self) -> None:
+        self.raw.cancel_safe(timeout=CANCEL_GRACE)
 
     def drive(self, steps: Generator[int, int, T]) -> T:
         """Drive a generator of psycopg's kind to its end, within the time that a statement has."""
         timeout = self._clock.start()
         self._running = True
         try:
-            return self.raw.wait(steps, _TICK, timeout)  # type: ignore[arg-type]
+            return self.raw.wait(steps, TICK, timeout)  # type: ignore[arg-type]
         except errors._WaitTimeout as error:  # noqa: SLF001 - it has no other name
             self._stop(steps)
             raise TimeoutExceededError(f"the statement was stopped {self._clock.over()}") from error
         except errors.QueryCanceled as error:
-            why = self._clock.over()
+            why = self._clock.over(str(error))
             if why is None:
                 raise
             raise TimeoutExceededError(f"the statement was stopped {why}") from error
@@ -517,7 +385,7 @@ class PsycopgConnection:
         """Stop the statement at the server, or give the connection up."""
         try:
             self.raw.cancel_safe(timeout=CANCEL_GRACE)
-            self.raw.wait(steps, _TICK, CANCEL_GRACE)  # type: ignore[arg-type]
+            self.raw.wait(steps, TICK, CANCEL_GRACE)  # type: ignore[arg-type]
         except errors.QueryCanceled:
             return
         except (psycopg.Error, OSError):
@@ -529,7 +397,7 @@ class PsycopgConnection:
 
     # Cursors
 
-    def _declared(self, sql: str, kinds: Kinds, values: list[Any]) -> _PsycopgCursor | _Fetched:
+    def _declared(self, sql: str, kinds: Kinds, values: list[Any]) -> PsycopgCursor | Fetched:
         self._numbered += 1
         name = f"_echo_cursor_{self._numbered}"
         own = self._pg.transaction_status == _IDLE
@@ -546,13 +414,14 @@ class PsycopgConnection:
             # What no cursor takes that outlives its transaction: FOR UPDATE.
             if getattr(error, "sqlstate", None) not in NO_CURSOR:
                 raise
-            return _Fetched(self._answer(sql, kinds, values))
-        cursor = _PsycopgCursor(self, name, columns)
+            return Fetched(self._answer(sql, kinds, values))
+        cursor = PsycopgCursor(self, name, columns)
         if own:
             self._reading = cursor
         return cursor
 
-    def _read(self, cursor: _PsycopgCursor, name: str, count: int) -> list[tuple[Any, ...]]:
+    def read(self, cursor: PsycopgCursor, name: str, count: int) -> list[tuple[Any, ...]]:
+        """Return the next rows of a cursor."""
         with self._using(keep=cursor):
             try:
                 return self._answer(f"FETCH {count} FROM {name}", once=True).rows
@@ -560,7 +429,8 @@ class PsycopgConnection:
                 self._end_reading(cursor)
                 raise
 
-    def _end(self, cursor: _PsycopgCursor, name: str) -> None:
+    def end(self, cursor: PsycopgCursor, name: str) -> None:
+        """Close a cursor."""
         with self._using(keep=cursor):
             if self._reading is cursor:
                 self._end_reading(cursor)
@@ -568,7 +438,7 @@ class PsycopgConnection:
                 with contextlib.suppress(errors.InvalidCursorName):  # its transaction has ended, and it with it
                     self._answer(f"CLOSE {name}", once=True)
 
-    def _end_reading(self, cursor: _PsycopgCursor) -> None:
+    def _end_reading(self, cursor: PsycopgCursor) -> None:
         """End the transaction that was begun for a cursor."""
         if self._reading is cursor:
             self._reading = None
@@ -595,36 +465,3 @@ class PsycopgConnection:
 
 def _note(diagnostic: Any) -> None:
     logger.debug("PostgreSQL says: %s: %s", diagnostic.severity, diagnostic.message_primary)
-
-
-class _Fetched:
-    """A result that was read at once, as no cursor could be had for it."""
-
-    def __init__(self, result: Result) -> None:
-        self.columns = result.columns
-        self._rows = iter(result.rows)
-
-    def fetch(self, count: int) -> list[tuple[Any, ...]]:
-        return [row for _, row in zip(range(count), self._rows, strict=False)]
-
-    def close(self) -> None:
-        self._rows = iter(())
-
-
-class _PsycopgCursor:
-    """A cursor that the server keeps. Outside of a transaction it has one of its own, until something else is run."""
-
-    def __init__(self, connection: PsycopgConnection, name: str, columns: tuple[str, ...]) -> None:
-        self.columns = columns
-        self._connection = connection
-        self._name = name
-        self._open = True
-
-    def fetch(self, count: int) -> list[tuple[Any, ...]]:
-        return self._connection._read(self, self._name, count)  # noqa: SLF001 - one class in two
-
-    def close(self) -> None:
-        if self._open:
-            self._open = False
-            if not self._connection.dead:
-                self._connection._end(self, self._name)  # noqa: SLF001

@@ -63,6 +63,15 @@ class Session:
         changes = statement(sql, "mysql").first in ("INSERT", "REPLACE", "DELETE", "UPDATE")
         return Result(answer.columns, rows, len(rows) if changes else 0)
 
+    def first(self, sql: str, params: Sequence[Any], most: int, spare: float) -> Talk[tuple[Result, Reading | None]]:
+        """Execute a statement and return at most `most` rows; and the reading if, `spare` bytes on, there are more."""
+        answer = yield from self.begin(sql, params)
+        if isinstance(answer, Ok):
+            return Result((), [], answer.affected), None
+        rows = yield from answer.take(most)
+        over = yield from answer.pass_over(spare)
+        return Result(answer.columns, rows, 0), None if over else answer
+
     def run_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> Talk[int]:
         """Execute a statement for each row and return the rows affected."""
         affected = 0
@@ -166,13 +175,14 @@ class Session:
         pending, self._pending = self._pending, b""
         inbox = self.inbox
         # One closes the statement that an EXECUTE names: it goes behind.
-        parts = (framed(bytes([command]) + argument), pending)
-        inbox.data = yield b"".join(parts)
+        inbox.data = yield framed(bytes([command]) + argument) + pending
         inbox.at = 0
 
     def _answer(self) -> Talk[bytes]:
         """Return the first packet of an answer, or raise what it refuses with."""
-        packet = yield from self.inbox.packet()
+        packet = self.inbox.ready()
+        if packet is None:
+            packet = yield from self.inbox.packet()
         if packet[0] == 0xFF:
             self.busy = False
             raise refusal(packet)
@@ -193,9 +203,12 @@ class Session:
 
     def _columns(self, count: int) -> Talk[tuple[Column, ...]]:
         columns = []
-        for _ in range(count):
-            columns.append(read_column((yield from self.inbox.packet())))  # noqa: PERF401 - no `yield from` in there
-        yield from self.inbox.packet()  # the EOF behind them
+        for number in range(count + 1):  # and the EOF behind them
+            packet = self.inbox.ready()
+            if packet is None:
+                packet = yield from self.inbox.packet()
+            if number < count:
+                columns.append(read_column(packet))
         return tuple(columns)
 
     def _at_end(self, last: bytes) -> Talk[None]:

@@ -7,6 +7,7 @@ Protocol" (dev.mysql.com/doc/dev/mysql-server/latest, PROTOCOL) and "MariaDB Cli
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from functools import lru_cache
 from typing import NamedTuple, TypeAlias, TypeVar
 
 __all__ = (
@@ -64,6 +65,8 @@ class Ok(NamedTuple):
 
 def framed(payload: bytes, number: int = 0) -> bytes:
     """Return a payload as packets, numbered from `number` on."""
+    if len(payload) < _LARGEST:
+        return len(payload).to_bytes(3, "little") + bytes([number & 0xFF]) + payload
     pieces: list[bytes] = []
     for start in range(0, len(payload) + 1, _LARGEST):
         piece = payload[start : start + _LARGEST]
@@ -96,6 +99,18 @@ class Inbox:
         """Receive what completes the next packet."""
         yield from self.fill(4)
         yield from self.fill(4 + int.from_bytes(self.data[self.at : self.at + 3], "little"))
+
+    def ready(self) -> bytes | None:
+        """Return the next packet's payload if it's there, in one piece: what `packet` does, only faster."""
+        data, start = self.data, self.at + 4
+        if len(data) < start:
+            return None
+        size = data[start - 4] | data[start - 3] << 8 | data[start - 2] << 16
+        end = start + size
+        if len(data) < end or size == _LARGEST:
+            return None
+        self.at = end
+        return data[start:end]
 
     def packet(self) -> Talk[bytes]:
         """Return the next packet's payload, joined where it came in several."""
@@ -177,6 +192,7 @@ def _short(payload: bytes, at: int) -> int:
     return payload[at] | payload[at + 1] << 8
 
 
+@lru_cache(maxsize=4096)  # a query made again and again gets the same ones
 def read_column(payload: bytes) -> Column:
     """Read a column definition packet (protocol 4.1)."""
     at = 0

@@ -60,14 +60,6 @@ class Buffer:
         return found
 
 
-class Rows(NamedTuple):
-    """Rows in a buffer: where each one's first field begins, with its length, and where the row ends."""
-
-    buffer: Buffer
-    begins: Positions
-    ends: Positions
-
-
 class Fields(NamedTuple):
     """One column's values: where each begins, and how many bytes it has, -1 for NULL."""
 
@@ -75,8 +67,22 @@ class Fields(NamedTuple):
     lengths: Positions
 
 
+class Rows(NamedTuple):
+    """Rows in a buffer: where each one's first field begins, with its length, and where the row ends.
+
+    `fields` are those of all columns where they were looked up already.
+    """
+
+    buffer: Buffer
+    begins: Positions
+    ends: Positions
+    fields: list[Fields] | None = None
+
+
 def fields_of(rows: Rows, columns: int) -> list[Fields] | None:
     """Return where the values of all columns are; None if they don't end where the rows do."""
+    if rows.fields is not None:
+        return rows.fields
     found = []
     place = rows.begins
     try:
@@ -317,13 +323,18 @@ class MarkedRows:
             end -= len(_END)
         begins = self._find(data, end)
         taken = Rows(Buffer(data), begins[:-1] + len(self._head), begins[1:])
-        if begins[0] != 0 or fields_of(taken, self._columns) is None:
+        fields = fields_of(taken, self._columns)
+        if begins[0] != 0 or fields is None:
             begins = numpy.array(walk_rows(data, 0, len(data) - len(SLACK), self._columns + 1), "i8")
             taken = Rows(taken.buffer, begins[:-1] + len(self._head), begins[1:])
+            fields = fields_of(taken, self._columns)
+        if fields is not None:
+            taken = taken._replace(fields=[Fields(each.places[:rows], each.lengths[:rows]) for each in fields])
         left = max(len(begins) - 1 - rows, 0)
         if not left:
             return taken, b"", 0
-        return Rows(taken.buffer, taken.begins[:rows], taken.ends[:rows]), data[int(begins[rows]) : -len(SLACK)], left
+        kept = taken._replace(begins=taken.begins[:rows], ends=taken.ends[:rows])
+        return kept, data[int(begins[rows]) : -len(SLACK)], left
 
     def _find(self, data: bytes, end: int) -> Positions:
         """Return where rows seem to begin, and where the last one ends."""
