@@ -41,8 +41,12 @@ docs: $(READY) ## build the documentation
 	$(RUN) -m sphinx -W -n -E --keep-going -q -b html docs docs/_build/html
 
 bench: $(READY) ## compare with peers, side by side
+	$(RUN) -m pip install --quiet --group bench
+	sh scripts/servers.sh
 	$(RUN) -m benchmarks.imports
 	$(RUN) -m benchmarks.sqlite
+	$(RUN) -m benchmarks.sql
+	$(RUN) -m benchmarks.sql_mysql
 	$(RUN) -m benchmarks.http
 
 clean: ## remove what was made

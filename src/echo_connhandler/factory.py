@@ -6,20 +6,22 @@ from typing import Any
 
 from .core import ConnHandler
 from .http import HttpHandler
-from .sql import MySqlHandler, SqlLiteHandler
+from .sql import MySqlHandler, PgSqlHandler, SqlLiteHandler
 
 __all__ = ("connect",)
 
 _HANDLERS: dict[str, type[ConnHandler]] = {
     scheme: handler for handler in (HttpHandler, SqlLiteHandler) for scheme in handler.properties_class.url_schemes
-} | {"mysql": MySqlHandler, "mariadb": MySqlHandler}
+}
+_HANDLERS |= {"postgresql": PgSqlHandler, "postgres": PgSqlHandler, "mysql": MySqlHandler, "mariadb": MySqlHandler}
 
 
 def connect(url: str, **options: Any) -> Any:
     """Return the handler for a URL, connected unless `skip_connect=True`.
 
     Args:
-        url: `https://user:password@api.example.com/v1`, `sqlite:///prices.db`; its query may hold properties.
+        url: `https://user:password@api.example.com/v1`, `postgresql://user:password@host/database`,
+            `sqlite:///prices.db`; its query may hold properties.
         options: the handler's arguments, see `HttpHandler`.
 
     Raises:

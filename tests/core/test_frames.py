@@ -13,7 +13,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from echo_connhandler._core.errors import InvalidRequestError, MissingExtraError
+from echo_connhandler._core.errors import InvalidRequestError, MissingExtraError, QueryError
 from echo_connhandler._core.frames import (
     arrow_reader,
     check_columns,
@@ -301,3 +301,9 @@ def test_missing_libraries_are_named(monkeypatch: pytest.MonkeyPatch, missing: s
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(MissingExtraError, match=rf"{missing}, which is not installed.*\[{extra}\]"):
         call()
+
+
+def test_polars_gets_no_intervals() -> None:
+    empty = pa.table({"i": pa.array([], pa.month_day_nano_interval())})
+    with pytest.raises(QueryError, match="'i' is an interval"):
+        to_polars(empty)

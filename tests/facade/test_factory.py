@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from echo_connhandler import HttpHandler, SqlLiteHandler, connect
+from echo_connhandler import HttpHandler, MySqlHandler, PgSqlHandler, SqlLiteHandler, connect
+from tests.servers.daemon import Database
 from tests.servers.http import HttpServer
 
 
@@ -21,6 +22,19 @@ def test_the_scheme_tells_the_handler(server: HttpServer, tmp_path: Path) -> Non
         assert sql.props.query_timeout == 5
     with connect("sqlite://") as memory:
         assert memory.props.in_memory
+
+
+def test_servers_of_databases(postgres_database: Database, mariadb_database: Database) -> None:
+    for scheme, kind, database in [
+        ("postgresql", PgSqlHandler, postgres_database),
+        ("postgres", PgSqlHandler, postgres_database),
+        ("mysql", MySqlHandler, mariadb_database),
+        ("mariadb", MySqlHandler, mariadb_database),
+    ]:
+        with connect(f"{database.url(scheme)}?query_timeout=5") as handler:
+            assert type(handler) is kind
+            assert handler.props.query_timeout == 5
+            assert handler.fetch_value("SELECT 1") == 1
 
 
 @pytest.mark.parametrize("url", ["gopher://h", "prices.db", "", "://x"])

@@ -13,11 +13,11 @@ import httpx
 import pytest
 
 from echo_connhandler import HttpConnProperties, HttpHandler, HttpSession, LoginFlow, RetryDetails
-from echo_connhandler._sync.http_engine import HttpEngine
 from echo_connhandler.errors import AuthenticationError, EchoConnError, UnexpectedStatusError
 from echo_connhandler.resilience import Resilience
 from echo_connhandler.testing import no_waits
 from tests.servers.http import HttpServer, Reply, Request
+from tests.ways import way  # noqa: F401 - a fixture
 
 # Tracebacks show source lines: the word itself stands in none.
 P = "".join(reversed("detnalp"))
@@ -36,22 +36,16 @@ def echo_everything(request: Request) -> Reply:
     return Reply(500, {"Set-Cookie": f"sid={P}-cookie", "Content-Type": "text/plain"}, text.encode())
 
 
-@pytest.fixture(params=["direct", "httpx"])
-def shown(
-    request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[list[str]]:
-    """All that is shown: fill it, and it is searched at the end, with all logs of all libraries at DEBUG.
-
-    Once with requests sent over our own connections, once over httpx's.
-    """
-    monkeypatch.setattr(HttpEngine, "direct", request.param == "direct")
+@pytest.fixture
+def shown(way: str, caplog: pytest.LogCaptureFixture) -> Iterator[list[str]]:
+    """All that is shown: fill it, and it is searched at the end, with all logs of all libraries at DEBUG."""
     caplog.set_level(logging.DEBUG)
     for name in ("httpx", "httpcore"):
         caplog.set_level(logging.DEBUG, name)
     texts: list[str] = []
     yield texts
     records = caplog.get_records("call")
-    expected = {"echo_connhandler"} if request.param == "direct" else {"httpx", "httpcore"}
+    expected = {"echo_connhandler"} if way == "direct" else {"httpx", "httpcore"}
     assert {record.name.partition(".")[0] for record in records} >= expected
     texts += [record.getMessage() for record in records]
     texts += [repr(record.args) for record in records]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 from .._concurrency import AsyncOutcome, async_shielded, async_sleep, monotonic
 from .._core.dialects import Receipt, Receipts
 from .._core.errors import ConnectionFailedError, EchoConnError, OutcomeUnknownError
-from .._core.retry import NO_RETRIES, Failure, Kind, Resilience, for_call, single
+from .._core.retry import NO_RETRIES, Kind, Resilience, for_call, single
 from .retry import async_persist
 from .sql_connections import AsyncHeld, AsyncSqlConnections
 
@@ -161,13 +161,7 @@ class AsyncSqlTransactions(AsyncSqlConnections):
         if receipts is not None:
             receipt = await self._async_take(held, receipts)
             wrote = receipts.wrote(receipt)
-        failed = self._judge("commit")
-
-        def judge(error: Exception) -> Failure | None:
-            failure = failed(error)
-            if failure is None or held.connection.in_transaction:
-                return failure
-            return Failure(failure.kind, failure.error, repeatable=False)  # there's nothing left to commit
+        judge = self._judge("commit")
 
         async def commit(connection: AsyncSqlConnection) -> None:
             await connection.run(self._dialect.commit, ())
@@ -184,7 +178,9 @@ class AsyncSqlTransactions(AsyncSqlConnections):
                 if wrote:
                     await self._async_settle(failure.error, receipts, receipt)
 
-        await async_persist(attempt, policy, judge, named=lambda: self._named("commit"))
+        # Where a COMMIT that failed has ended the transaction there's nothing left to commit: the whole is begun anew.
+        again = policy if self._dialect.commits_again else NO_RETRIES
+        await async_persist(attempt, again, judge, named=lambda: self._named("commit"))
 
     # A COMMIT whose answer was lost
 

@@ -95,6 +95,7 @@ class Dialect:
         judge: a driver's exception, the call -> what it means, or None where it is none of the driver's.
         receipts: how a lost COMMIT's outcome is found out; None where it can't be.
         commits: statement -> whether the database commits at it, before and after; None where none does that.
+        commits_again: a COMMIT that failed leaves the transaction open, and may be tried again.
         move_text: {new} {table}; gives a table that was filled its name, or fails and changes nothing. For databases
             where tables can't be made within a transaction; None elsewhere, likewise `swap_text`.
         swap_text: {new} {table} {aside}; renames `table` to `aside` and `new` to `table` at once.
@@ -127,6 +128,7 @@ class Dialect:
     judge: Callable[[Exception, str], Failure | None]
     receipts: Receipts | None = None
     commits: Callable[[str], bool] | None = None
+    commits_again: bool = False
     move_text: str | None = None
     swap_text: str | None = None
 

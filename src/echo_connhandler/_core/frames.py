@@ -9,7 +9,7 @@ import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from .errors import InvalidRequestError
+from .errors import InvalidRequestError, QueryError
 from .extras import require
 
 if TYPE_CHECKING:
@@ -275,11 +275,14 @@ def to_polars(table: Table) -> PolarsFrame:
     """Return a polars frame; decimals of more than 38 digits, which polars hasn't, become exact text.
 
     Raises:
+        QueryError: a column is of a type that polars hasn't.
         MissingExtraError: polars or pyarrow is not installed.
     """
     pa = require("pyarrow", extra="polars", purpose="reading polars frames")
     pl = require("polars", extra="polars", purpose="reading polars frames")
     for place, field in enumerate(table.schema):
+        if pa.types.is_interval(field.type):  # polars ends in a panic
+            raise QueryError(f"column {field.name!r} is an interval, which polars hasn't: CAST it to text in the query")
         if pa.types.is_decimal256(field.type):
             table = table.set_column(place, field.name, decimal_text(table.column(place)))
     frame: PolarsFrame = pl.from_arrow(table)

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from psycopg import errors, generators, pq
+from psycopg import errors, pq
 from psycopg.waiting import Wait
 
 from .._core.errors import ConnectionFailedError, ParameterError
@@ -24,6 +24,7 @@ from .._core.postgres.copy_write import Loading, loading
 from .._core.postgres.row_frames import rows_to_arrow
 from .._core.postgres.types import Column
 from .postgres_common import CANCEL_GRACE
+from .postgres_wires import LibpqWire, SocketWire, Steps, checked
 
 if TYPE_CHECKING:
     import psycopg
@@ -35,14 +36,11 @@ if TYPE_CHECKING:
 __all__ = ("Host", "Stream", "load", "open_batches")
 
 T = TypeVar("T")
-Steps = Generator[Any, Any, T]
 
 MOST_BYTES = 1 << 29  # of a batch, whatever its rows: so much is held in memory
 WHOLE = 2**31 - 1  # rows of a batch that is to be the whole result
 _SAVEPOINT = "_echo_frames"
 _SPOOLED = 4 << 20  # bytes that go to the file at once
-_AT_ONCE = 1 << 18  # bytes
-_COPY_BEGINS, _READY = b"H\0\0\0\4", b"Z\0\0\0\5I"
 
 
 class Stream(Protocol):
@@ -123,24 +121,16 @@ def _answered(host: Host, steps: Generator[Question, list[tuple[Any, ...]], T]) 
 
 def _describe(pgconn: Any, sql: str) -> Steps[Described]:
     pgconn.send_prepare(b"", sql.encode())
-    yield from _checked(pgconn)
+    yield from checked(pgconn)
     pgconn.send_describe_prepared(b"")
-    (answer,) = yield from _checked(pgconn)
+    (answer,) = yield from checked(pgconn)
     columns = [Column(answer.fname(at).decode(), answer.ftype(at), answer.fmod(at)) for at in range(answer.nfields)]
     return Described(tuple([answer.param_type(at) for at in range(answer.nparams)]), tuple(columns))
 
 
-def _checked(pgconn: Any) -> Steps[list[Any]]:
-    answers: list[Any] = yield from generators.execute(pgconn)
-    for answer in answers:
-        if answer.status == pq.ExecStatus.FATAL_ERROR:
-            raise errors.error_from_result(answer, encoding="utf-8")
-    return answers
-
-
 def _copy_in(pgconn: Any, made: Loading) -> Steps[None]:
     pgconn.send_query(made.statement.encode())
-    yield from _checked(pgconn)
+    yield from checked(pgconn)
     failed = None
     try:
         for piece in made.pieces():
@@ -155,7 +145,7 @@ def _copy_in(pgconn: Any, made: Loading) -> Steps[None]:
     while not pgconn.put_copy_end(None if failed is None else b"the client could not go on"):
         yield Wait.W
     try:
-        yield from _checked(pgconn)
+        yield from checked(pgconn)
     except errors.QueryCanceled:
         if failed is None:
             raise
@@ -164,93 +154,6 @@ def _copy_in(pgconn: Any, made: Loading) -> Steps[None]:
 
 
 # Reading
-
-
-class _Socket:
-    """The bytes of an answer straight from the connection's socket, past libpq, which never sees the statement.
-
-    libpq hands out COPY's rows one at a time, each a piece of memory of its own: that takes three times as long as
-    all else. Between two statements libpq waits for nothing and has nothing read ahead; at the end the session is
-    between two statements again. Not where libpq encrypts, nor on Windows.
-    """
-
-    def __init__(self, pgconn: Any) -> None:
-        self._pgconn = pgconn
-
-    def send(self, sql: str) -> Steps[None]:
-        body = sql.encode() + b"\0"
-        message = memoryview(b"Q" + (len(body) + 4).to_bytes(4, "big") + body)
-        while message:
-            try:
-                message = message[os.write(self._pgconn.socket, message) :]
-            except BlockingIOError:
-                while not (yield Wait.W):
-                    continue
-            except OSError as error:
-                raise errors.OperationalError(f"the connection was lost: {error}") from error
-
-    def receive(self, rows: MessageRows) -> Steps[None]:
-        while True:
-            try:
-                count = os.readv(self._pgconn.socket, [rows.room()])
-            except BlockingIOError:
-                while not (yield Wait.R):
-                    continue
-                continue
-            except OSError as error:
-                raise errors.OperationalError(f"the connection was lost: {error}") from error
-            if not count:
-                raise errors.OperationalError("server closed the connection unexpectedly")
-            rows.filled(count)
-            return
-
-    def end(self) -> Steps[None]:
-        """Have libpq learn what the answer told about the transaction."""
-        self._pgconn.send_query(b"")
-        yield from _checked(self._pgconn)
-
-
-class _Libpq:
-    """The same through libpq, put back into messages."""
-
-    def __init__(self, pgconn: Any) -> None:
-        self._pgconn = pgconn
-        self._begun = False
-
-    def send(self, sql: str) -> Steps[None]:
-        self._pgconn.send_query(sql.encode())
-        yield from _checked(self._pgconn)
-
-    def receive(self, rows: MessageRows) -> Steps[None]:
-        parts: list[Any] = []
-        size = 0
-        get = self._pgconn.get_copy_data
-        if not self._begun:
-            self._begun = True
-            parts.append(_COPY_BEGINS)
-        while size < _AT_ONCE:
-            count, data = get(1)
-            if count > 0:
-                parts += (b"d" + (count + 4).to_bytes(4, "big"), data)
-                size += count + 5
-            elif count == 0:
-                if size:
-                    break
-                while not (yield Wait.R):
-                    continue
-                self._pgconn.consume_input()
-            else:
-                try:
-                    yield from _checked(self._pgconn)
-                except errors.Error:
-                    rows.done = True
-                    raise
-                parts.append(_READY)
-                break
-        rows.put(b"".join(parts))
-
-    def end(self) -> Steps[None]:
-        yield from ()
 
 
 class CopyBatches:
@@ -271,7 +174,7 @@ class CopyBatches:
         if self._saved:
             host.run(f"SAVEPOINT {_SAVEPOINT}", ())
         through = pgconn.ssl_in_use or not hasattr(os, "readv")
-        self._wire: _Socket | _Libpq = _Libpq(pgconn) if through else _Socket(pgconn)
+        self._wire: SocketWire | LibpqWire = LibpqWire(pgconn) if through else SocketWire(pgconn)
         host.stream = self
         try:
             host.drive(self._start())
@@ -443,7 +346,7 @@ class RowBatches:
 
 def _execute(pgconn: Any, sql: str) -> Steps[list[Any]]:
     pgconn.send_query(sql.encode())
-    return (yield from _checked(pgconn))
+    return (yield from checked(pgconn))
 
 
 def _error_class(code: str) -> Any:

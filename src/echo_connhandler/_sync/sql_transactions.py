@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 from .._concurrency import Outcome, monotonic, shielded, sleep
 from .._core.dialects import Receipt, Receipts
 from .._core.errors import ConnectionFailedError, EchoConnError, OutcomeUnknownError
-from .._core.retry import NO_RETRIES, Failure, Kind, Resilience, for_call, single
+from .._core.retry import NO_RETRIES, Kind, Resilience, for_call, single
 from .retry import persist
 from .sql_connections import Held, SqlConnections
 
@@ -160,13 +160,7 @@ class SqlTransactions(SqlConnections):
         if receipts is not None:
             receipt = self._sync_take(held, receipts)
             wrote = receipts.wrote(receipt)
-        failed = self._judge("commit")
-
-        def judge(error: Exception) -> Failure | None:
-            failure = failed(error)
-            if failure is None or held.connection.in_transaction:
-                return failure
-            return Failure(failure.kind, failure.error, repeatable=False)  # there's nothing left to commit
+        judge = self._judge("commit")
 
         def commit(connection: SqlConnection) -> None:
             connection.run(self._dialect.commit, ())
@@ -183,7 +177,9 @@ class SqlTransactions(SqlConnections):
                 if wrote:
                     self._sync_settle(failure.error, receipts, receipt)
 
-        persist(attempt, policy, judge, named=lambda: self._named("commit"))
+        # Where a COMMIT that failed has ended the transaction there's nothing left to commit: the whole is begun anew.
+        again = policy if self._dialect.commits_again else NO_RETRIES
+        persist(attempt, again, judge, named=lambda: self._named("commit"))
 
     # A COMMIT whose answer was lost
 

@@ -101,4 +101,5 @@ SQLITE = Dialect(
     ignore_text=("INSERT INTO {table} ({columns}) SELECT {values} FROM {staging} AS s WHERE 1 ON CONFLICT DO NOTHING"),
     fold_case=True,
     judge=_judge,
+    commits_again=True,
 )
