@@ -1,4 +1,4 @@
-"""Fixtures that give tests real PostgreSQL and MariaDB servers, and databases on them. See docs/testing.md.
+"""Fixtures that give tests real PostgreSQL and MariaDB servers, and databases on them. See docs/own-tests.md.
 
 A server starts when the first test of a process asks for it. `postgres` and `mariadb` are shared: a test may fill
 databases there, and leaves the server as it was. Tests that kill, restart or reconfigure a server take `own_postgres`
