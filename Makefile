@@ -21,7 +21,7 @@ test: $(READY) ## run all tests, with coverage
 	sh scripts/servers.sh
 	sh scripts/test.sh $(RUN)
 
-cut: $(READY) ## cut SQL connections at every single byte: a quarter of an hour
+cut: $(READY) ## cut SQL connections at every single byte, which takes long
 	ECHO_TEST_CUT_STEP=1 $(RUN) -m pytest -q -n auto tests/_async/test_sql_cut.py tests/_sync/test_sql_cut.py
 
 generate: $(READY) ## write the sync twins

@@ -21,7 +21,7 @@ from tests.servers.proxy import Direction, TcpProxy
 from tests.sql_services import SqlService, mysql_service, postgres_service
 
 PATIENT = Resilience(max_retries=3, max_conn_retries=3)
-# All bytes take a quarter of an hour: `make cut` tries them, other runs every 37th.
+# All bytes take long: `make cut` tries them, other runs every 37th.
 STEP = int(os.environ.get("ECHO_TEST_CUT_STEP", "37"))
 
 
