@@ -75,7 +75,7 @@ ZONE = dt.timezone(dt.timedelta(hours=-3))
         (np.bool_(True), "1"),
         (np.str_("x"), "'x'"),
         (np.datetime64("2024-01-01T00:00:00.000001"), "'2024-01-01 00:00:00.000001'"),
-        (np.datetime64("NaT"), "NULL"),
+        (np.datetime64("NaT", "us"), "NULL"),
         (np.timedelta64(90, "s"), "'00:01:30'"),
         (pd.NaT, "NULL"),
         (pd.NA, "NULL"),

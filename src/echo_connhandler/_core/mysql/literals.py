@@ -7,6 +7,7 @@ import json
 import math
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from decimal import Decimal
 from enum import Enum
 from typing import Any
@@ -122,9 +123,11 @@ def _simpler_numpy(value: Any, numpy: Any) -> Any:
     if isinstance(value, numpy.datetime64 | numpy.timedelta64):
         if numpy.isnat(value):
             return None
-        plain = value.astype(f"{value.dtype.kind}8[us]").item()
-        if not isinstance(plain, int) and value.astype(f"{value.dtype.kind}8[us]") == value:
-            return plain
+        with suppress(OverflowError):  # as newer versions of numpy say it
+            micro = value.astype(f"{value.dtype.kind}8[us]")
+            plain = micro.item()
+            if not isinstance(plain, int) and micro == value:
+                return plain
     else:
         plain = value.item()
         if not isinstance(plain, numpy.generic):
