@@ -9,7 +9,7 @@ import echo_connhandler
 from echo_connhandler import core, errors, sql
 
 if TYPE_CHECKING:
-    from docutils.nodes import Element  # type: ignore[import-untyped, unused-ignore]
+    from docutils.nodes import Element  # type: ignore[import-untyped, unused-ignore] # without stubs it has no types
     from sphinx.addnodes import pending_xref
     from sphinx.application import Sphinx
     from sphinx.environment import BuildEnvironment

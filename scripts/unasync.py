@@ -174,7 +174,7 @@ def _set_prose_aside(source: str) -> tuple[str, list[str]]:
 
 
 def _rewrite_code(code: str, table: Mapping[str, str]) -> str:
-    import unasync  # type: ignore[import-untyped]
+    import unasync  # type: ignore[import-untyped] # it ships no types
 
     with tempfile.TemporaryDirectory() as folder:
         before, after = Path(folder, "before"), Path(folder, "after")
@@ -187,7 +187,7 @@ def _rewrite_code(code: str, table: Mapping[str, str]) -> str:
 
 def tidy(text: str, root: Path, path: str) -> str:
     """Sort the imports of `text` and format it as ruff would at `path` below `root`."""
-    import ruff  # type: ignore[import-untyped]
+    import ruff  # type: ignore[import-untyped] # it ships no types
 
     config = (root if (root / "pyproject.toml").exists() else REPOSITORY) / "pyproject.toml"
     for task in (["check", "--select", "I", "--fix"], ["format"]):

@@ -52,10 +52,12 @@ def arrow_reader(frame: Any) -> RecordBatchReader:
         if objects:  # polars would hand out their addresses as bytes
             raise InvalidRequestError(f"column {objects[0]!r} holds Python objects: cast it first")
     if hasattr(frame, "__arrow_c_stream__"):
-        return _imported(lambda: pa.RecordBatchReader.from_stream(frame), frame)  # type: ignore[no-any-return]
+        streamed: RecordBatchReader = _imported(lambda: pa.RecordBatchReader.from_stream(frame), frame)
+        return streamed
     if hasattr(frame, "__arrow_c_array__"):
         batch = _imported(lambda: pa.record_batch(frame), frame)
-        return pa.RecordBatchReader.from_batches(batch.schema, [batch])  # type: ignore[no-any-return]
+        single: RecordBatchReader = pa.RecordBatchReader.from_batches(batch.schema, [batch])
+        return single
     raise TypeError(_not_a_frame(frame))
 
 

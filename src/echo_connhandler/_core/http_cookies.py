@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from http.cookiejar import Cookie, CookieJar, DefaultCookiePolicy, eff_request_host  # type: ignore[attr-defined]
+from http import cookiejar
+from http.cookiejar import Cookie, CookieJar, DefaultCookiePolicy
 from urllib.request import Request as _UrllibRequest
 
 import httpx
@@ -37,7 +38,7 @@ def cookie_jar(cookies: Mapping[str, str], url: httpx.URL) -> httpx.Cookies:
     """Return a jar whose cookies go back only to where they belong, with the given ones for `url`'s origin."""
     jar = CookieJar(policy=_OriginPolicy())
     home = _UrllibRequest(str(url))  # noqa: S310 - never opened: the cookie jar asks it for its host and port
-    domain = eff_request_host(home)[1]
+    domain = cookiejar.eff_request_host(home)[1]  # type: ignore[attr-defined] # public in CPython, absent from typeshed
     for name, value in cookies.items():
         jar.set_cookie(
             Cookie(

@@ -85,4 +85,4 @@ def _lengthy(data: bytes) -> bytes:
     for first, width in ((252, 2), (253, 3), (254, 8)):
         if size < 1 << 8 * width:
             return bytes([first]) + size.to_bytes(width, "little") + data
-    raise ParameterError("a value of more than 16 EiB")  # pragma: no cover - no memory has room for it
+    raise ParameterError("a value of more than 16 EiB")  # pragma: no cover - no machine has the memory to try it

@@ -78,15 +78,16 @@ _PLAIN = {
 }
 
 
-def _type(kind: pa.DataType) -> str | None:
+# Any: what a predicate of pyarrow.types tells about a type is not in its stubs.
+def _type(kind: Any) -> str | None:
     pa = require("pyarrow", extra="arrow", purpose="writing frames")
     types = pa.types
     if types.is_dictionary(kind) or types.is_run_end_encoded(kind):
-        return _type(kind.value_type)  # type: ignore[attr-defined]
+        return _type(kind.value_type)
     if isinstance(kind, pa.BaseExtensionType):
         return {"arrow.uuid": "CHAR(36)", "arrow.json": "JSON"}.get(kind.extension_name)
     if types.is_decimal(kind):
-        return _decimal(kind.precision, kind.scale)  # type: ignore[attr-defined]
+        return _decimal(kind.precision, kind.scale)
     if types.is_fixed_size_binary(kind):
         return f"BINARY({kind.byte_width})" if kind.byte_width <= 255 else "LONGBLOB"
     for declared, kinds in (
@@ -98,7 +99,7 @@ def _type(kind: pa.DataType) -> str | None:
             return declared
     if types.is_timestamp(kind):
         # Without NULL old servers set the first such column themselves, at every change of its row.
-        return "TIMESTAMP(6) NULL" if kind.tz else "DATETIME(6)"  # type: ignore[attr-defined]
+        return "TIMESTAMP(6) NULL" if kind.tz else "DATETIME(6)"
     return _PLAIN.get(str(kind))
 
 

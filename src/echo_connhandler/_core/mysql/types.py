@@ -39,7 +39,8 @@ def arrow_type(column: Column) -> DataType:
     and decimals of more than 76 digits.
     """
     pa = require("pyarrow", extra="arrow", purpose="reading frames")
-    return _arrow_type(column, pa)  # type: ignore[no-any-return]
+    found: DataType = _arrow_type(column, pa)
+    return found
 
 
 def _arrow_type(column: Column, pa: Any) -> Any:

@@ -253,7 +253,8 @@ def _other(value: Any) -> tuple[str, Any]:
         return _one(value.tolist())
     for base, simple in _SIMPLE.items():
         if base is not bool and isinstance(value, base):
-            return simple(_plain(value, base))  # type: ignore[no-any-return]
+            bound: tuple[str, Any] = simple(_plain(value, base))
+            return bound
     raise ParameterError(
         f"PostgreSQL has no value for the type {type(value).__module__}.{type(value).__qualname__}: convert it first"
     )

@@ -24,18 +24,17 @@ __all__ = ("ENCODERS", "encode_array")
 
 def _there(column: Array[Any]) -> Numbers:
     np: Any = require("numpy", extra="arrow", purpose="writing frames")
-    if not column.null_count:
-        return np.ones(len(column), bool)  # type: ignore[no-any-return]
-    return np.asarray(column.is_valid())  # type: ignore[no-any-return]
+    there: Numbers = np.asarray(column.is_valid()) if column.null_count else np.ones(len(column), bool)
+    return there
 
 
 def _numbers(column: Array[Any], dtype: str) -> Numbers:
     """Return a column's values as they lie in its buffer, those of NULLs too."""
     np: Any = require("numpy", extra="arrow", purpose="writing frames")
     buffer = column.buffers()[1]
-    if buffer is None:
-        return np.zeros(len(column), dtype)  # type: ignore[no-any-return]
-    found: Numbers = np.frombuffer(buffer, dtype)[column.offset : column.offset + len(column)]
+    found: Numbers = np.zeros(len(column), dtype)
+    if buffer is not None:
+        found = np.frombuffer(buffer, dtype)[column.offset : column.offset + len(column)]
     return found
 
 
@@ -97,9 +96,9 @@ def _text(column: Array[Any], head: bytes = b"") -> list[Piece]:
 
 def _numbers_of_offsets(column: Array[Any]) -> Numbers:
     np: Any = require("numpy", extra="arrow", purpose="writing frames")
-    if not len(column):
-        return np.zeros(1, "i4")  # type: ignore[no-any-return]
-    found: Numbers = np.frombuffer(column.buffers()[1], "i4")[column.offset : column.offset + len(column) + 1]
+    found: Numbers = np.zeros(1, "i4")
+    if len(column):
+        found = np.frombuffer(column.buffers()[1], "i4")[column.offset : column.offset + len(column) + 1]
     return found
 
 
@@ -168,13 +167,13 @@ ENCODERS: dict[str, Callable[[Array[Any]], list[Piece]]] = {
 }
 
 
-def encode_array(column: Array[Any], wire: str, element: int) -> list[Piece]:
+def encode_array(column: Any, wire: str, element: int) -> list[Piece]:
     """Encode lists as arrays of one dimension: what every array has at its beginning, and the elements."""
     np: Any = require("numpy", extra="arrow", purpose="writing frames")
     pa: Any = require("pyarrow", extra="arrow", purpose="writing frames")
     pc: Any = require("pyarrow.compute", extra="arrow", purpose="writing frames")
     counts = np.asarray(pc.list_value_length(column).fill_null(0)).astype("i8")
-    values = column.flatten()  # type: ignore[attr-defined]
+    values = column.flatten()
     elements = pc.binary_join_element_wise(*ENCODERS[wire](values), pa.scalar(b"", pa.binary()))
     ends = np.zeros(len(counts) + 1, "i8")
     np.cumsum(counts, out=ends[1:])

@@ -79,13 +79,13 @@ def fit(column: Array[Any], wire: str, target: str, name: str, *, is_array: bool
         InvalidRequestError: a value isn't one of the target's.
     """
     pa: Any = require("pyarrow", extra="arrow", purpose="writing frames")
-    values = plain(column)
+    values: Any = plain(column)
     if is_array:
         if pa.types.is_null(values.type):
             values = values.cast(pa.list_(pa.null()))
         if not wire or not pa.types.is_list(values.type):
             return None
-        inner = fit(values.flatten(), wire, target, name)  # type: ignore[attr-defined]
+        inner = fit(values.flatten(), wire, target, name)
         if inner is None:
             return None
         lengths = require("pyarrow.compute", extra="arrow", purpose="writing frames").list_value_length(values)

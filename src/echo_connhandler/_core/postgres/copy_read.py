@@ -280,9 +280,10 @@ def _inet(buffer: Buffer, fields: Fields, kind: Kind) -> Array[Any] | None:
 def _numeric_text(buffer: Buffer, fields: Fields, kind: Kind) -> Array[Any] | None:
     """Read numerics that come as text; None where Arrow's decimals have no such value."""
     pa = require("pyarrow", extra="arrow", purpose="reading frames")
-    text = _text(buffer, fields, Kind("text", pa.string()))
+    text: Any = _text(buffer, fields, Kind("text", pa.string()))
     try:
-        return text.cast(kind.type)  # type: ignore[union-attr]
+        array: Array[Any] = text.cast(kind.type)
+        return array
     except pa.ArrowInvalid:
         return None
 
@@ -351,9 +352,11 @@ def _arrays(buffer: Buffer, fields: Fields, kind: Kind, wanted: DataType | None)
 
 def _innermost(kind: DataType) -> DataType:
     pa = require("pyarrow", extra="arrow", purpose="reading frames")
-    while pa.types.is_list(kind):
-        kind = kind.value_type  # type: ignore[attr-defined]
-    return kind
+    inner: Any = kind
+    while pa.types.is_list(inner):
+        inner = inner.value_type
+    found: DataType = inner
+    return found
 
 
 def _listed(values: Array[Any], lengths: Numbers, valid: Any, missing: int) -> Array[Any]:

@@ -13,7 +13,6 @@ from .receipts import RECEIPTS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import pyarrow as pa
 
 __all__ = ("POSTGRES",)
 
@@ -84,20 +83,21 @@ def _decimal(kind: Any) -> str:
     return f"numeric({max(kind.precision, kind.scale)},{kind.scale})"
 
 
-def _type(kind: pa.DataType) -> str | None:
+# Any: what a predicate of pyarrow.types tells about a type is not in its stubs.
+def _type(kind: Any) -> str | None:
     pa = require("pyarrow", extra="arrow", purpose="writing frames")
     types = pa.types
     if types.is_dictionary(kind) or types.is_run_end_encoded(kind):
-        return _type(kind.value_type)  # type: ignore[attr-defined]
+        return _type(kind.value_type)
     if isinstance(kind, pa.BaseExtensionType):
         return {"arrow.uuid": "uuid", "arrow.json": "json"}.get(kind.extension_name)
     if types.is_decimal(kind):
         return _decimal(kind)
     if types.is_timestamp(kind):
-        return "timestamptz" if kind.tz else "timestamp"  # type: ignore[attr-defined]
+        return "timestamptz" if kind.tz else "timestamp"
     lists = ("is_list", "is_large_list", "is_fixed_size_list", "is_list_view", "is_large_list_view")
     if any(getattr(types, holds)(kind) for holds in lists):
-        inner = _type(kind.value_type)  # type: ignore[attr-defined]
+        inner = _type(kind.value_type)
         return inner and f"{inner.removesuffix('[]')}[]"  # PostgreSQL declares no number of dimensions
     return next((declared for holds, declared in _PLAIN if getattr(types, holds)(kind)), None)
 

@@ -46,9 +46,9 @@ def rows_to_arrow(
 
 def _fit(values: list[Any], kind: DataType) -> Array[Any] | None:
     pa = require("pyarrow", extra="arrow", purpose="reading frames")
-    inner = kind
+    inner: Any = kind
     while pa.types.is_list(inner):
-        inner = inner.value_type  # type: ignore[attr-defined]
+        inner = inner.value_type
     if pa.types.is_string(inner):
         values = _each(values, _text, depth=kind is not inner)
     elif pa.types.is_interval(inner):

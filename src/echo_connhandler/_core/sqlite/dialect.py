@@ -12,8 +12,6 @@ from ..sqlvalues import ColumnInfo
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import pyarrow as pa
-
     from ..retry import Failure
 
 __all__ = ("SQLITE",)
@@ -47,18 +45,19 @@ def _judge(error: Exception, call: str) -> Failure | None:
     return judge_sqlite(error, call)
 
 
-def _type(kind: pa.DataType) -> str | None:
+# Any: what a predicate of pyarrow.types tells about a type is not in its stubs.
+def _type(kind: Any) -> str | None:
     pa = require("pyarrow", extra="arrow", purpose="writing frames")
     types = pa.types
     if types.is_dictionary(kind) or types.is_run_end_encoded(kind):
-        return _type(kind.value_type)  # type: ignore[attr-defined]
+        return _type(kind.value_type)
     if isinstance(kind, pa.BaseExtensionType):
         return {"arrow.uuid": "TEXT", "arrow.json": "TEXT"}.get(kind.extension_name)
     if types.is_decimal(kind):
         # The word TEXT gives the column TEXT affinity, so that digits stay exact.
-        return f"DECIMAL_TEXT({kind.precision},{kind.scale})"  # type: ignore[attr-defined]
+        return f"DECIMAL_TEXT({kind.precision},{kind.scale})"
     if types.is_timestamp(kind):
-        return "TIMESTAMPTZ" if kind.tz else "TIMESTAMP"  # type: ignore[attr-defined]
+        return "TIMESTAMPTZ" if kind.tz else "TIMESTAMP"
     for holds, declared in (
         ("is_integer", "INTEGER"),
         ("is_boolean", "BOOLEAN"),
