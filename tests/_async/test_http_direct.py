@@ -94,7 +94,8 @@ async def test_a_body_that_is_not_as_long_as_it_says_is_refused(length: str) -> 
             with pytest.raises(InvalidRequestError):
                 await handler.async_post("x", content=b"abc", headers={"Content-Length": length})
             assert (await handler.async_get("x")).text == "ok"
-        assert server.requests[-1].head.startswith(b"GET")
+        # Those that were given up may be noted later, when the server sees that no more comes of them.
+        assert sum(request.head.startswith(b"GET") for request in server.requests) == 1
 
 
 async def test_what_the_user_gives_the_live_client_is_in_force_for_calls(server: HttpServer) -> None:

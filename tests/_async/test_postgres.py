@@ -419,7 +419,7 @@ async def test_a_statement_that_another_session_cancels_is_no_timeout(make: Make
         async with AsyncTasks() as tasks:
             tasks.start(handler.async_fetch_value, "SELECT pg_sleep(1000)")
             cancel = "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(1000)' "
-            while not await watcher.async_fetch_value(f"{cancel} AND state = 'active'"):
+            while not await watcher.async_fetch_value(f"{cancel} AND wait_event = 'PgSleep'"):  # none hears it before
                 await async_pause(0.01)
         (error,) = tasks.results
         assert type(error) is QueryError

@@ -420,7 +420,7 @@ def test_a_statement_that_another_session_cancels_is_no_timeout(make: Make, watc
         with Tasks() as tasks:
             tasks.start(handler.fetch_value, "SELECT pg_sleep(1000)")
             cancel = "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(1000)' "
-            while not watcher.fetch_value(f"{cancel} AND state = 'active'"):
+            while not watcher.fetch_value(f"{cancel} AND wait_event = 'PgSleep'"):  # none hears it before
                 pause(0.01)
         (error,) = tasks.results
         assert type(error) is QueryError
