@@ -18,6 +18,13 @@ from tests.databases import (  # noqa: F401 - fixtures of all tests
     postgres,
     postgres_database,
 )
+from tests.ftp_servers import (  # noqa: F401 - fixtures of all tests
+    any_ftp_service,
+    ftp_servers,
+    ftp_service,
+    own_ftp_service,
+    tls_ftp_service,
+)
 from tests.servers.hostile import HostileServer
 from tests.servers.http import HttpServer
 from tests.sql_services import sql_service  # noqa: F401 - a fixture of all tests
@@ -42,6 +49,13 @@ def other_server() -> Iterator[HttpServer]:
     """Another origin."""
     with HttpServer() as running:
         yield running
+
+
+@pytest.fixture(autouse=True, scope="module")
+def only_new_objects_are_searched() -> None:
+    """Keep what earlier modules imported out of the search after every test, which takes far longer than most tests."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
