@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +11,9 @@ import pytest
 from echo_connhandler import MySqlHandler, PgSqlHandler, SqlConnProperties, SqlLiteConnProperties, SqlLiteHandler
 from echo_connhandler.sql import SqlHandler
 from tests.servers.daemon import Database
+from tests.servers.proxy import TcpProxy
 
-__all__ = ("SERVICES", "SqlService", "sql_service")
+__all__ = ("SERVICES", "SqlService", "sql_proxy", "sql_server", "sql_service")
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,11 @@ class SqlService:
     text: str
     endless: str
     many: str
+
+    @property
+    def ledger(self) -> dict[str, Any]:
+        """The option of `make` by which the outcome of a lost COMMIT can be found out."""
+        return {"commit_ledger": "echo_commits"} if self.name == "mysql" else {}
 
 
 def _server(kind: type[SqlHandler], database: Database) -> Callable[..., SqlHandler]:
@@ -98,3 +104,18 @@ SERVICES: dict[str, Callable[[pytest.FixtureRequest], SqlService]] = {
 def sql_service(request: pytest.FixtureRequest) -> SqlService:
     """Each database in turn, empty."""
     return SERVICES[request.param](request)
+
+
+@pytest.fixture(params=[name for name in SERVICES if name != "sqlite"])
+def sql_server(request: pytest.FixtureRequest) -> SqlService:
+    """Each database that has a server in turn, empty."""
+    return SERVICES[request.param](request)
+
+
+@pytest.fixture
+def sql_proxy(sql_server: SqlService) -> Iterator[TcpProxy]:
+    """A proxy before the server of `sql_server`."""
+    props: Any = sql_server.make().props
+    with TcpProxy(props.host, props.port) as running:
+        yield running
+        running.heal()

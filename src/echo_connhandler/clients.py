@@ -13,8 +13,8 @@ import httpx
 from ._async.clients import AsyncResilientClient
 from ._core.http_answers import unexpected
 from ._core.http_cookies import cookie_jar
+from ._core.http_properties import HttpConnProperties
 from ._core.http_requests import origin_of
-from ._core.properties import HttpConnProperties
 from ._core.redaction import Redactor
 from ._core.retry import Resilience
 from ._core.signing import Signer, Signing, basic_credentials, signature, signed_text

@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Self
+from collections.abc import Callable
+from typing import Any, ClassVar, Self, TypedDict, TypeVar
 
 from ._concurrency import AsyncLocal, Local
 from ._core.properties import ConnProperties
 from ._core.retry import Resilience
 
-__all__ = ("ConnHandler", "ConnProperties")
+__all__ = ("ConnHandler", "ConnProperties", "HandlerOptions", "takes_options")
 
 _DEFAULT = Resilience()
+
+C = TypeVar("C", bound=Callable[..., None])
+
+
+class HandlerOptions(TypedDict, total=False):
+    """What every handler takes besides its properties: see `ConnHandler`."""
+
+    max_retries: int
+    max_conn_retries: int
+    retry_wait_time: float
+    exponential_min_retry_wait_time: float
+    exponential_multiplier: float
+    skip_connect: bool
+    resilience: Resilience | None
+    pool_size: int
 
 
 class ConnHandler(ABC):
@@ -119,3 +136,13 @@ class ConnHandler(ABC):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.props!r})"
+
+
+def takes_options(init: C) -> C:
+    """Let signatures, as `help` shows them, tell what `**options` of a handler's own `__init__` stands for."""
+    own = inspect.signature(init)
+    base = inspect.signature(ConnHandler.__init__).parameters
+    options = [base[name] for name in HandlerOptions.__annotations__]
+    kept = [each for each in own.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
+    init.__signature__ = own.replace(parameters=[*kept, *options])  # type: ignore[attr-defined] # where `inspect` looks
+    return init

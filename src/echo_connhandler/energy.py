@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Mapping
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar, Unpack
 
 import httpx
 
@@ -18,19 +18,18 @@ from ._core.ckan import error_text, is_block_page, warms_up_again
 from ._core.errors import AuthenticationError, BlockedByWafError, UnexpectedStatusError
 from ._core.html import Form, is_html, read_page
 from ._core.http_answers import unexpected
+from ._core.http_properties import HttpConnProperties
 from ._core.http_requests import origin_of
 from ._core.jwt import token_lifetime
 from ._core.login import HttpSession, LoginFlow
 from ._core.ons import OnsHttpConnProperties, is_login_page, profile_in
-from ._core.properties import ConnProperties, HttpConnProperties
+from ._core.properties import ConnProperties
 from ._core.servicestack import service_error
 from ._sync.bazefield import BazeCalls
 from ._sync.ccee import CceeCalls
 from ._sync.ons import OnsCalls
+from .core import HandlerOptions, takes_options
 from .http import HttpHandler
-
-if TYPE_CHECKING:
-    from ._core.retry import Resilience
 
 __all__ = ("BazeHttpHandler", "CceeHttpHandler", "OnsHttpConnProperties", "OnsHttpHandler")
 
@@ -100,45 +99,24 @@ class CceeHttpHandler(CceeCalls, AsyncCceeCalls, HttpHandler):
         "Accept-Language": "pt-BR,pt;q=0.9,en;q=0.8",
     }
 
+    @takes_options
     def __init__(
         self,
         props: HttpConnProperties | None = None,
         *,
         warmup_path: str = "/dataset/pld_horario",
-        max_retries: int = 8,
-        max_conn_retries: int = 3,
-        retry_wait_time: float = 30,
-        exponential_min_retry_wait_time: float = 0.1,
-        exponential_multiplier: float = 1,
-        skip_connect: bool = False,
-        resilience: Resilience | None = None,
-        pool_size: int = 10,
+        **options: Unpack[HandlerOptions],
     ) -> None:
         """Make the handler and, unless told not to, warm up its half for threads.
 
         Args:
             props: where and how to connect; the portal's own address if not given.
             warmup_path: the page to begin with, relative to the host.
-            max_retries: see `HttpHandler`, as for all further arguments.
-            max_conn_retries: further attempts to warm up.
-            retry_wait_time: longest wait between attempts, in seconds.
-            exponential_min_retry_wait_time: first wait, in seconds.
-            exponential_multiplier: factor on every wait.
-            skip_connect: don't warm up now; the first call does.
-            resilience: all about retries as one value.
-            pool_size: requests in flight that the tasks of one event loop use at most.
+            options: see `HttpHandler`; to connect is to warm up.
         """
         self.warmup_path = warmup_path
         super().__init__(
-            HttpConnProperties(host="https://dadosabertos.ccee.org.br") if props is None else props,
-            max_retries=max_retries,
-            max_conn_retries=max_conn_retries,
-            retry_wait_time=retry_wait_time,
-            exponential_min_retry_wait_time=exponential_min_retry_wait_time,
-            exponential_multiplier=exponential_multiplier,
-            skip_connect=skip_connect,
-            resilience=resilience,
-            pool_size=pool_size,
+            HttpConnProperties(host="https://dadosabertos.ccee.org.br") if props is None else props, **options
         )
 
     def login_flow(self) -> LoginFlow:

@@ -14,11 +14,12 @@ from ._core.errors import UnexpectedStatusError
 from ._core.http_batches import HttpRequest
 from ._core.http_cookies import cookie_jar
 from ._core.http_options import InsecureTlsWarning
+from ._core.http_properties import HttpConnProperties
 from ._core.http_requests import HttpBase, RequestOptions
 from ._core.login import HttpSession, LoginFlow
 from ._core.oauth2 import OAuth2, OAuth2Session
 from ._core.pagination import Cursor, LinkHeader, NextLink, Offset, Page, PageNumber, PageStyle, Selector
-from ._core.properties import ConnProperties, HttpConnProperties
+from ._core.properties import ConnProperties
 from ._core.redaction import Redactor
 from ._core.retry import Resilience
 from ._drivers.httpx_clients import ClientSettings, default_headers

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import uuid
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, Unpack
 
 from ._async.partitions import AsyncPartitionCalls, AsyncPartitionReads
 from ._async.sql_connections import AsyncHeld
@@ -16,15 +16,15 @@ from ._core.mysql.dialect import MYSQL
 from ._core.mysql.receipts import ledger
 from ._core.postgres.dialect import POSTGRES
 from ._core.postgres.values import Interval, Range
-from ._core.properties import ConnProperties, SqlLiteConnProperties
+from ._core.properties import ConnProperties
 from ._core.retry import Resilience
-from ._core.sql_properties import SqlConnProperties
+from ._core.sql_properties import SqlConnProperties, SqlLiteConnProperties
 from ._core.sqlite.dialect import SQLITE
 from ._core.sqlvalues import ColumnInfo
 from ._drivers.registry import SqlSettings
 from ._sync.partitions import PartitionCalls, PartitionReads
 from ._sync.sql_connections import Held
-from .core import ConnHandler
+from .core import ConnHandler, HandlerOptions, takes_options
 
 __all__ = (
     "ColumnInfo",
@@ -137,14 +137,17 @@ class MySqlHandler(SqlHandler):
     props: SqlConnProperties
     _driver = "mysql"
 
-    def __init__(self, props: SqlConnProperties, *, commit_ledger: str | None = None, **options: Any) -> None:
+    @takes_options
+    def __init__(
+        self, props: SqlConnProperties, *, commit_ledger: str | None = None, **options: Unpack[HandlerOptions]
+    ) -> None:
         """Make the handler.
 
         Args:
             props: where and how to connect.
             commit_ledger: the name of a table, made where it is missing, by which the outcome of a COMMIT is found
                 out whose answer was lost; without it that raises `OutcomeUnknownError`.
-            options: see `HttpHandler`.
+            options: see `SqlHandler`.
         """
         self._commit_ledger = commit_ledger
         super().__init__(props, **options)

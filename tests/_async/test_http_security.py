@@ -14,8 +14,8 @@ import trustme
 from echo_connhandler import HttpConnProperties, HttpHandler, InsecureTlsWarning, MissingExtraError
 from echo_connhandler.errors import ConnectionFailedError
 from tests.servers.http import HttpServer
+from tests.servers.http2 import http2_server
 from tests.servers.relay import ForwardProxy
-from tests.servers.second import http2_server
 from tests.servers.tls import TlsFiles
 
 
@@ -144,11 +144,16 @@ async def test_a_proxy_serves_plain_and_secure_hosts(server: HttpServer, files: 
                 await handler.async_get("echo")
 
 
-async def test_http2_with_servers_that_speak_it(files: TlsFiles) -> None:
+async def test_http2_with_servers_that_speak_it(files: TlsFiles, tmp_path: Path) -> None:
     with http2_server(files) as url:
         async with make(url, verify_ssl=files.ca, http2=True) as handler:
             response = await handler.async_post("echo", content=b"x" * 100_000)
             assert (response.http_version, response.text) == ("HTTP/2", "100000")
+            done = await handler.async_download("file", tmp_path / "f")
+            assert done.read_bytes() == b"0"
+            async with handler.async_stream("GET", "y") as unread:
+                assert await unread.aread() == b"0"
+            assert unread.headers["x-connection"] == response.headers["x-connection"]
         async with make(url, verify_ssl=files.ca) as handler:
             assert (await handler.async_get("echo")).http_version == "HTTP/1.1"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import gzip
 import ssl
-import tempfile
 import zlib
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -34,15 +33,14 @@ from echo_connhandler import (
 from echo_connhandler.testing import no_waits
 from tests.concurrency import AsyncTasks
 from tests.servers.http import HttpServer, Reply, Request
-from tests.servers.http2 import Http2Server
 from tests.servers.relay import ForwardProxy
 
 
-def props(server: HttpServer | Http2Server, **more: Any) -> HttpConnProperties:
+def props(server: HttpServer, **more: Any) -> HttpConnProperties:
     return HttpConnProperties(host=server.url, **more)
 
 
-def make(server: HttpServer | Http2Server, **more: Any) -> HttpHandler:
+def make(server: HttpServer, **more: Any) -> HttpHandler:
     return HttpHandler(props(server, **more), skip_connect=True)
 
 
@@ -283,21 +281,6 @@ async def test_a_proxy_that_wants_to_know_who_asks(tls: bool) -> None:
             with pytest.raises((ConnectionFailedError, UnexpectedStatusError)) as caught:
                 await handler.async_get("echo", retry=0)
         assert "wrong" not in str(caught.value)
-
-
-async def test_http_2() -> None:
-    ca = trustme.CA()
-    with tempfile.TemporaryDirectory() as folder, Http2Server(ca) as target:
-        ca.cert_pem.write_to_path(str(Path(folder, "ca.pem")))
-        async with make(target, http2=True, verify_ssl=str(Path(folder, "ca.pem"))) as handler:
-            response = await handler.async_post("x?a=1", content=b"sent")
-            assert response.http_version == "HTTP/2"
-            assert response.json() == {"method": "POST", "path": "/x?a=1", "size": 4}
-            done = await handler.async_download("file", Path(folder, "f"))
-            assert done.read_bytes() == b'{"method": "GET", "path": "/file", "size": 0}'
-            async with handler.async_stream("GET", "y") as unread:
-                assert (await unread.aread()).startswith(b"{")
-    assert target.connections == 1
 
 
 # Time limits, uploads, errors, inspection

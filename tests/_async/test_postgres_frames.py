@@ -343,6 +343,24 @@ async def test_every_row_is_read_over_tls(tls_postgres: PostgresServer) -> None:
         assert await handler.async_fetch_value("SELECT count(*) FROM t") == 100_000
 
 
+@pytest.mark.parametrize("rows", [150, 300, 50_000])
+async def test_a_result_may_be_left_where_all_of_it_or_more_of_it_has_come(
+    tls_postgres: PostgresServer, rows: int
+) -> None:
+    made = tls_postgres.new_database()
+    properties = {"tls": "require", "verify_ssl": str(tls_postgres.files.ca)}
+    sql = f"SELECT n, repeat('x', 50) AS text FROM generate_series(1, {rows}) AS g(n)"
+    async with postgres_service(made).make(properties=properties, pool_size=1) as handler:
+        session = await handler.async_fetch_value("SELECT pg_backend_pid()")
+        for _ in range(10):
+            async for _ in handler.async_iter_arrow(sql, batch_rows=100):
+                break
+            async with handler.async_transaction():
+                async for _ in handler.async_iter_arrow(sql, batch_rows=100):
+                    break
+                assert await handler.async_fetch_value("SELECT pg_backend_pid()") == session
+
+
 @pytest.fixture(scope="module")
 def tls_postgres() -> Any:
     with PostgresServer(tls="required") as running:

@@ -6,7 +6,7 @@ The proxy stands between handler and server. What the server holds is asked past
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,29 +18,11 @@ from echo_connhandler.sql import SqlHandler
 from echo_connhandler.testing import no_waits
 from tests.concurrency import async_pause
 from tests.servers.proxy import Direction, TcpProxy
-from tests.sql_services import SqlService, mysql_service, postgres_service
+from tests.sql_services import SqlService
 
 PATIENT = Resilience(max_retries=3, max_conn_retries=3)
 # All bytes take long: `make cut` tries them, other runs every 37th.
 STEP = int(os.environ.get("ECHO_TEST_CUT_STEP", "37"))
-
-
-@pytest.fixture(params=["postgres", "mysql"])
-def service(request: pytest.FixtureRequest) -> SqlService:
-    if request.param == "postgres":
-        return postgres_service(request.getfixturevalue("postgres_database"))
-    return mysql_service(request.getfixturevalue("mariadb_database"))
-
-
-@pytest.fixture
-def proxy(service: SqlService) -> Iterator[TcpProxy]:
-    props = service.make().props
-    with TcpProxy(props.host, props.port) as running:  # type: ignore[attr-defined]
-        yield running
-
-
-def with_ledger(service: SqlService) -> dict[str, Any]:
-    return {"commit_ledger": "echo_commits"} if service.name == "mysql" else {}
 
 
 async def execute(handler: SqlHandler, mark: int) -> None:
@@ -68,19 +50,21 @@ async def session(handler: SqlHandler, write: Callable[..., Any], mark: int) -> 
         await write(handler, mark)
 
 
-async def lengths(proxy: TcpProxy, service: SqlService, write: Callable[..., Any], direction: Direction) -> range:
+async def lengths(
+    sql_proxy: TcpProxy, sql_server: SqlService, write: Callable[..., Any], direction: Direction
+) -> range:
     """Return where a session that is connected begins and ends, in bytes of that direction."""
 
     def passed() -> int:
-        return proxy.bytes_up if direction == "up" else proxy.bytes_down
+        return sql_proxy.bytes_up if direction == "up" else sql_proxy.bytes_down
 
     before = passed()
-    handler = service.make(port=proxy.port, **with_ledger(service))
+    handler = sql_server.make(port=sql_proxy.port, **sql_server.ledger)
     await handler.async_connect()
     connected = passed() - before
     await handler.async_close()
     before = passed()
-    await session(service.make(port=proxy.port, **with_ledger(service)), write, -1)
+    await session(sql_server.make(port=sql_proxy.port, **sql_server.ledger), write, -1)
     return range(connected, passed() - before)
 
 
@@ -102,13 +86,18 @@ class Outcome:
 
 
 async def tried(
-    service: SqlService, proxy: TcpProxy, write: Callable[..., Any], mark: int, policy: Resilience, **options: Any
+    sql_server: SqlService,
+    sql_proxy: TcpProxy,
+    write: Callable[..., Any],
+    mark: int,
+    policy: Resilience,
+    **options: Any,
 ) -> Outcome:
     outcome = Outcome()
     try:
         with no_waits():
             with async_bounded(30):
-                await session(service.make(port=proxy.port, resilience=policy, **options), write, mark)
+                await session(sql_server.make(port=sql_proxy.port, resilience=policy, **options), write, mark)
     except EchoConnError as error:
         outcome.error = error
     return outcome
@@ -119,12 +108,12 @@ async def settled(beside: SqlHandler, mark: int) -> int:
     return count
 
 
-async def sessions(beside: SqlHandler, service: SqlService) -> int:
+async def sessions(beside: SqlHandler, sql_server: SqlService) -> int:
     """Return how many sessions the server has for the database, once those that were cut have ended."""
     view = {
         "postgres": "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()",
         "mysql": "SELECT count(*) FROM information_schema.processlist WHERE db = DATABASE()",
-    }[service.name]
+    }[sql_server.name]
     for _ in range(500):
         count: int = await beside.async_fetch_value(view)
         if count == 1:
@@ -136,16 +125,18 @@ async def sessions(beside: SqlHandler, service: SqlService) -> int:
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("direction", ["up", "down"])
 @pytest.mark.timeout(300)
-async def test_cut_at_every_byte_of_connecting(service: SqlService, proxy: TcpProxy, direction: Direction) -> None:
-    async with service.make(pool_size=1) as beside:
+async def test_cut_at_every_byte_of_connecting(
+    sql_server: SqlService, sql_proxy: TcpProxy, direction: Direction
+) -> None:
+    async with sql_server.make(pool_size=1) as beside:
         await beside.async_execute("CREATE TABLE t (n INTEGER)")
-        connecting = range(0, (await lengths(proxy, service, execute, direction)).start, STEP)
+        connecting = range(0, (await lengths(sql_proxy, sql_server, execute, direction)).start, STEP)
         for mark, after in enumerate(connecting):
-            proxy.cut(direction, after=after, how="reset" if mark % 2 else "close")
-            outcome = await tried(service, proxy, execute, mark, PATIENT)
+            sql_proxy.cut(direction, after=after, how="reset" if mark % 2 else "close")
+            outcome = await tried(sql_server, sql_proxy, execute, mark, PATIENT)
             assert outcome.error is None, (direction, after)
             assert await settled(beside, mark) == 1
-            assert proxy.fired == 1
+            assert sql_proxy.fired == 1
 
 
 @pytest.mark.exhaustive
@@ -153,15 +144,15 @@ async def test_cut_at_every_byte_of_connecting(service: SqlService, proxy: TcpPr
 @pytest.mark.parametrize("direction", ["up", "down"])
 @pytest.mark.timeout(300)
 async def test_cut_at_every_byte_of_reading_and_writing(
-    service: SqlService, proxy: TcpProxy, write: Callable[..., Any], direction: Direction
+    sql_server: SqlService, sql_proxy: TcpProxy, write: Callable[..., Any], direction: Direction
 ) -> None:
-    async with service.make(pool_size=1) as beside:
+    async with sql_server.make(pool_size=1) as beside:
         await beside.async_execute("CREATE TABLE t (n INTEGER)")
-        connected = await lengths(proxy, service, write, direction)
+        connected = await lengths(sql_proxy, sql_server, write, direction)
         for mark, after in enumerate(connected[::STEP]):
-            proxy.cut(direction, after=after, how="reset" if mark % 2 else "close")
-            outcome = await tried(service, proxy, write, mark, PATIENT, **with_ledger(service))
+            sql_proxy.cut(direction, after=after, how="reset" if mark % 2 else "close")
+            outcome = await tried(sql_server, sql_proxy, write, mark, PATIENT, **sql_server.ledger)
             outcome.check(await settled(beside, mark), may_be_unknown=write is execute)
             if write in (many, frame):  # repeated as a whole: one cut is no failure
                 assert outcome.error is None, (direction, after)
-        assert await sessions(beside, service) == 1
+        assert await sessions(beside, sql_server) == 1

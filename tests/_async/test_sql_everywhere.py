@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import pickle
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -331,11 +332,35 @@ async def test_a_timeout_stops_the_statement_and_is_not_retried(sql_service: Sql
         assert await handler.async_fetch_value("SELECT 1") == 1
 
 
-async def test_a_deadline_stops_the_statement(sql_service: SqlService) -> None:
+async def iterate(handler: SqlHandler, sql: str) -> None:
+    async for _ in handler.async_iterate(sql):
+        pass
+
+
+async def iter_arrow(handler: SqlHandler, sql: str) -> None:
+    async for _ in handler.async_iter_arrow(sql):
+        pass
+
+
+@pytest.mark.parametrize("read", [SqlHandler.async_fetch_all, SqlHandler.async_read_to_arrow, iterate, iter_arrow])
+async def test_a_deadline_stops_the_statement(sql_service: SqlService, read: Callable[..., Any]) -> None:
     async with sql_service.make(resilience=Resilience(deadline=0.3), pool_size=1) as handler:
-        with pytest.raises(TimeoutExceededError):
-            await handler.async_fetch_all(sql_service.endless)
+        with pytest.raises(TimeoutExceededError, match="deadline"):
+            await read(handler, sql_service.endless)
         assert await handler.async_fetch_value("SELECT 1") == 1
+
+
+async def test_a_deadline_stops_the_writing_of_a_frame(sql_service: SqlService) -> None:
+    # SQLite tells at once that another holds the lock; there's no statement to be stopped.
+    expected = QueryError if sql_service.name == "sqlite" else TimeoutExceededError
+    properties = {"busy_timeout": 0} if sql_service.name == "sqlite" else {}
+    async with sql_service.make() as other, sql_service.make(properties=properties, pool_size=1) as handler:
+        await with_table(handler, sql_service)
+        async with other.async_transaction():
+            await other.async_execute("INSERT INTO t VALUES (1, 'mine')")
+            with pytest.raises(expected):
+                await handler.async_write_frame(frame(2), "t", retry=Resilience(deadline=0.3))
+        assert await ids(handler) == [1]
 
 
 async def test_close_and_open_again_and_travel(sql_service: SqlService) -> None:

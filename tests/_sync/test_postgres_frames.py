@@ -344,6 +344,22 @@ def test_every_row_is_read_over_tls(tls_postgres: PostgresServer) -> None:
         assert handler.fetch_value("SELECT count(*) FROM t") == 100_000
 
 
+@pytest.mark.parametrize("rows", [150, 300, 50_000])
+def test_a_result_may_be_left_where_all_of_it_or_more_of_it_has_come(tls_postgres: PostgresServer, rows: int) -> None:
+    made = tls_postgres.new_database()
+    properties = {"tls": "require", "verify_ssl": str(tls_postgres.files.ca)}
+    sql = f"SELECT n, repeat('x', 50) AS text FROM generate_series(1, {rows}) AS g(n)"
+    with postgres_service(made).make(properties=properties, pool_size=1) as handler:
+        session = handler.fetch_value("SELECT pg_backend_pid()")
+        for _ in range(10):
+            for _ in handler.iter_arrow(sql, batch_rows=100):
+                break
+            with handler.transaction():
+                for _ in handler.iter_arrow(sql, batch_rows=100):
+                    break
+                assert handler.fetch_value("SELECT pg_backend_pid()") == session
+
+
 @pytest.fixture(scope="module")
 def tls_postgres() -> Any:
     with PostgresServer(tls="required") as running:

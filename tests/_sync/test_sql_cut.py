@@ -7,7 +7,7 @@ The proxy stands between handler and server. What the server holds is asked past
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -19,29 +19,11 @@ from echo_connhandler.sql import SqlHandler
 from echo_connhandler.testing import no_waits
 from tests.concurrency import pause
 from tests.servers.proxy import Direction, TcpProxy
-from tests.sql_services import SqlService, mysql_service, postgres_service
+from tests.sql_services import SqlService
 
 PATIENT = Resilience(max_retries=3, max_conn_retries=3)
 # All bytes take long: `make cut` tries them, other runs every 37th.
 STEP = int(os.environ.get("ECHO_TEST_CUT_STEP", "37"))
-
-
-@pytest.fixture(params=["postgres", "mysql"])
-def service(request: pytest.FixtureRequest) -> SqlService:
-    if request.param == "postgres":
-        return postgres_service(request.getfixturevalue("postgres_database"))
-    return mysql_service(request.getfixturevalue("mariadb_database"))
-
-
-@pytest.fixture
-def proxy(service: SqlService) -> Iterator[TcpProxy]:
-    props = service.make().props
-    with TcpProxy(props.host, props.port) as running:  # type: ignore[attr-defined]
-        yield running
-
-
-def with_ledger(service: SqlService) -> dict[str, Any]:
-    return {"commit_ledger": "echo_commits"} if service.name == "mysql" else {}
 
 
 def execute(handler: SqlHandler, mark: int) -> None:
@@ -69,19 +51,19 @@ def session(handler: SqlHandler, write: Callable[..., Any], mark: int) -> None:
         write(handler, mark)
 
 
-def lengths(proxy: TcpProxy, service: SqlService, write: Callable[..., Any], direction: Direction) -> range:
+def lengths(sql_proxy: TcpProxy, sql_server: SqlService, write: Callable[..., Any], direction: Direction) -> range:
     """Return where a session that is connected begins and ends, in bytes of that direction."""
 
     def passed() -> int:
-        return proxy.bytes_up if direction == "up" else proxy.bytes_down
+        return sql_proxy.bytes_up if direction == "up" else sql_proxy.bytes_down
 
     before = passed()
-    handler = service.make(port=proxy.port, **with_ledger(service))
+    handler = sql_server.make(port=sql_proxy.port, **sql_server.ledger)
     handler.connect()
     connected = passed() - before
     handler.close()
     before = passed()
-    session(service.make(port=proxy.port, **with_ledger(service)), write, -1)
+    session(sql_server.make(port=sql_proxy.port, **sql_server.ledger), write, -1)
     return range(connected, passed() - before)
 
 
@@ -103,13 +85,18 @@ class Outcome:
 
 
 def tried(
-    service: SqlService, proxy: TcpProxy, write: Callable[..., Any], mark: int, policy: Resilience, **options: Any
+    sql_server: SqlService,
+    sql_proxy: TcpProxy,
+    write: Callable[..., Any],
+    mark: int,
+    policy: Resilience,
+    **options: Any,
 ) -> Outcome:
     outcome = Outcome()
     try:
         with no_waits():
             with bounded(30):
-                session(service.make(port=proxy.port, resilience=policy, **options), write, mark)
+                session(sql_server.make(port=sql_proxy.port, resilience=policy, **options), write, mark)
     except EchoConnError as error:
         outcome.error = error
     return outcome
@@ -120,12 +107,12 @@ def settled(beside: SqlHandler, mark: int) -> int:
     return count
 
 
-def sessions(beside: SqlHandler, service: SqlService) -> int:
+def sessions(beside: SqlHandler, sql_server: SqlService) -> int:
     """Return how many sessions the server has for the database, once those that were cut have ended."""
     view = {
         "postgres": "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()",
         "mysql": "SELECT count(*) FROM information_schema.processlist WHERE db = DATABASE()",
-    }[service.name]
+    }[sql_server.name]
     for _ in range(500):
         count: int = beside.fetch_value(view)
         if count == 1:
@@ -137,16 +124,16 @@ def sessions(beside: SqlHandler, service: SqlService) -> int:
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("direction", ["up", "down"])
 @pytest.mark.timeout(300)
-def test_cut_at_every_byte_of_connecting(service: SqlService, proxy: TcpProxy, direction: Direction) -> None:
-    with service.make(pool_size=1) as beside:
+def test_cut_at_every_byte_of_connecting(sql_server: SqlService, sql_proxy: TcpProxy, direction: Direction) -> None:
+    with sql_server.make(pool_size=1) as beside:
         beside.execute("CREATE TABLE t (n INTEGER)")
-        connecting = range(0, (lengths(proxy, service, execute, direction)).start, STEP)
+        connecting = range(0, (lengths(sql_proxy, sql_server, execute, direction)).start, STEP)
         for mark, after in enumerate(connecting):
-            proxy.cut(direction, after=after, how="reset" if mark % 2 else "close")
-            outcome = tried(service, proxy, execute, mark, PATIENT)
+            sql_proxy.cut(direction, after=after, how="reset" if mark % 2 else "close")
+            outcome = tried(sql_server, sql_proxy, execute, mark, PATIENT)
             assert outcome.error is None, (direction, after)
             assert settled(beside, mark) == 1
-            assert proxy.fired == 1
+            assert sql_proxy.fired == 1
 
 
 @pytest.mark.exhaustive
@@ -154,15 +141,15 @@ def test_cut_at_every_byte_of_connecting(service: SqlService, proxy: TcpProxy, d
 @pytest.mark.parametrize("direction", ["up", "down"])
 @pytest.mark.timeout(300)
 def test_cut_at_every_byte_of_reading_and_writing(
-    service: SqlService, proxy: TcpProxy, write: Callable[..., Any], direction: Direction
+    sql_server: SqlService, sql_proxy: TcpProxy, write: Callable[..., Any], direction: Direction
 ) -> None:
-    with service.make(pool_size=1) as beside:
+    with sql_server.make(pool_size=1) as beside:
         beside.execute("CREATE TABLE t (n INTEGER)")
-        connected = lengths(proxy, service, write, direction)
+        connected = lengths(sql_proxy, sql_server, write, direction)
         for mark, after in enumerate(connected[::STEP]):
-            proxy.cut(direction, after=after, how="reset" if mark % 2 else "close")
-            outcome = tried(service, proxy, write, mark, PATIENT, **with_ledger(service))
+            sql_proxy.cut(direction, after=after, how="reset" if mark % 2 else "close")
+            outcome = tried(sql_server, sql_proxy, write, mark, PATIENT, **sql_server.ledger)
             outcome.check(settled(beside, mark), may_be_unknown=write is execute)
             if write in (many, frame):  # repeated as a whole: one cut is no failure
                 assert outcome.error is None, (direction, after)
-        assert sessions(beside, service) == 1
+        assert sessions(beside, sql_server) == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import datetime as dt
 import pickle
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -332,11 +333,35 @@ def test_a_timeout_stops_the_statement_and_is_not_retried(sql_service: SqlServic
         assert handler.fetch_value("SELECT 1") == 1
 
 
-def test_a_deadline_stops_the_statement(sql_service: SqlService) -> None:
+def iterate(handler: SqlHandler, sql: str) -> None:
+    for _ in handler.iterate(sql):
+        pass
+
+
+def iter_arrow(handler: SqlHandler, sql: str) -> None:
+    for _ in handler.iter_arrow(sql):
+        pass
+
+
+@pytest.mark.parametrize("read", [SqlHandler.fetch_all, SqlHandler.read_to_arrow, iterate, iter_arrow])
+def test_a_deadline_stops_the_statement(sql_service: SqlService, read: Callable[..., Any]) -> None:
     with sql_service.make(resilience=Resilience(deadline=0.3), pool_size=1) as handler:
-        with pytest.raises(TimeoutExceededError):
-            handler.fetch_all(sql_service.endless)
+        with pytest.raises(TimeoutExceededError, match="deadline"):
+            read(handler, sql_service.endless)
         assert handler.fetch_value("SELECT 1") == 1
+
+
+def test_a_deadline_stops_the_writing_of_a_frame(sql_service: SqlService) -> None:
+    # SQLite tells at once that another holds the lock; there's no statement to be stopped.
+    expected = QueryError if sql_service.name == "sqlite" else TimeoutExceededError
+    properties = {"busy_timeout": 0} if sql_service.name == "sqlite" else {}
+    with sql_service.make() as other, sql_service.make(properties=properties, pool_size=1) as handler:
+        with_table(handler, sql_service)
+        with other.transaction():
+            other.execute("INSERT INTO t VALUES (1, 'mine')")
+            with pytest.raises(expected):
+                handler.write_frame(frame(2), "t", retry=Resilience(deadline=0.3))
+        assert ids(handler) == [1]
 
 
 def test_close_and_open_again_and_travel(sql_service: SqlService) -> None:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
@@ -14,7 +13,7 @@ from echo_connhandler.errors import ConnectionFailedError, OutcomeUnknownError
 from echo_connhandler.sql import SqlHandler
 from echo_connhandler.testing import no_waits
 from tests.concurrency import pause
-from tests.servers.daemon import Daemon
+from tests.servers.daemon import DatabaseDaemon
 from tests.servers.proxy import TcpProxy
 from tests.sql_services import SqlService, mysql_service, postgres_service
 
@@ -22,29 +21,10 @@ INSERT = "INSERT INTO t (n) VALUES (:n)"
 
 
 @pytest.fixture(params=["postgres", "mysql"])
-def service(request: pytest.FixtureRequest) -> SqlService:
-    if request.param == "postgres":
-        return postgres_service(request.getfixturevalue("postgres_database"))
-    return mysql_service(request.getfixturevalue("mariadb_database"))
-
-
-@pytest.fixture
-def proxy(service: SqlService) -> Iterator[TcpProxy]:
-    props: Any = service.make().props
-    with TcpProxy(props.host, props.port) as running:
-        yield running
-        running.heal()
-
-
-@pytest.fixture(params=["postgres", "mysql"])
-def server(request: pytest.FixtureRequest) -> Daemon:
+def server(request: pytest.FixtureRequest) -> DatabaseDaemon:
     """A server of ours that may be killed."""
-    chosen: Daemon = request.getfixturevalue(f"own_{'postgres' if request.param == 'postgres' else 'mariadb'}")
+    chosen: DatabaseDaemon = request.getfixturevalue(f"own_{'postgres' if request.param == 'postgres' else 'mariadb'}")
     return chosen
-
-
-def ledger(service: SqlService) -> dict[str, Any]:
-    return {"commit_ledger": "echo_commits"} if service.name == "mysql" else {}
 
 
 def numbers(handler: SqlHandler) -> list[int]:
@@ -53,13 +33,13 @@ def numbers(handler: SqlHandler) -> list[int]:
 
 @pytest.mark.parametrize("how", ["close", "reset"])
 def test_a_connection_dropped_while_idle_is_noticed_before_it_is_used(
-    service: SqlService, proxy: TcpProxy, how: Any
+    sql_server: SqlService, sql_proxy: TcpProxy, how: Any
 ) -> None:
-    with service.make(port=proxy.port, pool_size=1) as handler:
+    with sql_server.make(port=sql_proxy.port, pool_size=1) as handler:
         handler.execute("CREATE TABLE t (n INTEGER)")
         for n in range(3):
-            assert proxy.drop(how) == 1
-            while proxy.open_connections:
+            assert sql_proxy.drop(how) == 1
+            while sql_proxy.open_connections:
                 pause(0.01)
             with no_waits() as waits:
                 handler.execute(INSERT, {"n": n})
@@ -68,42 +48,42 @@ def test_a_connection_dropped_while_idle_is_noticed_before_it_is_used(
         assert handler.pool_stats.opened == 4
 
 
-def test_a_connection_that_went_silent_is_replaced(service: SqlService, proxy: TcpProxy) -> None:
+def test_a_connection_that_went_silent_is_replaced(sql_server: SqlService, sql_proxy: TcpProxy) -> None:
     properties = {"idle_check": 0, "conn_timeout": 0.5}
-    with service.make(port=proxy.port, pool_size=1, properties=properties) as handler:
+    with sql_server.make(port=sql_proxy.port, pool_size=1, properties=properties) as handler:
         handler.execute("CREATE TABLE t (n INTEGER)")
-        proxy.stall()
+        sql_proxy.stall()
         handler.execute(INSERT, {"n": 1})
         assert handler.pool_stats.replaced == 1
         assert numbers(handler) == [1]
 
 
-def test_a_lost_write_is_told_unless_it_may_be_repeated(service: SqlService, proxy: TcpProxy) -> None:
-    with service.make(port=proxy.port, pool_size=1) as handler:
+def test_a_lost_write_is_told_unless_it_may_be_repeated(sql_server: SqlService, sql_proxy: TcpProxy) -> None:
+    with sql_server.make(port=sql_proxy.port, pool_size=1) as handler:
         handler.execute("CREATE TABLE t (n INTEGER)")
         for _ in range(2):  # so often that PostgreSQL has it prepared: what is lost before is no write
             handler.execute(INSERT, {"n": 1})
-        proxy.cut("down", after=0)
+        sql_proxy.cut("down", after=0)
         with no_waits() as waits:
             with pytest.raises(OutcomeUnknownError, match="may have taken effect or not"):
                 handler.execute(INSERT, {"n": 1})
             assert not waits
-            proxy.cut("down", after=0)
+            sql_proxy.cut("down", after=0)
             handler.execute("DELETE FROM t WHERE n = 1", idempotent=True)
-            proxy.cut("down", after=0)
+            sql_proxy.cut("down", after=0)
             assert numbers(handler) == []
-            proxy.cut("down", after=0)
+            sql_proxy.cut("down", after=0)
             assert (handler.read_to_arrow("SELECT n FROM t")).num_rows == 0
         assert len(waits) == 3
 
 
-def test_what_is_lost_within_a_transaction_is_undone(service: SqlService, proxy: TcpProxy) -> None:
-    with service.make(port=proxy.port, pool_size=1, **ledger(service)) as handler:
+def test_what_is_lost_within_a_transaction_is_undone(sql_server: SqlService, sql_proxy: TcpProxy) -> None:
+    with sql_server.make(port=sql_proxy.port, pool_size=1, **sql_server.ledger) as handler:
         handler.execute("CREATE TABLE t (n INTEGER)")
         with pytest.raises(ConnectionFailedError):
             with handler.transaction():
                 handler.execute(INSERT, {"n": 1})
-                proxy.cut("down", after=0)
+                sql_proxy.cut("down", after=0)
                 handler.execute(INSERT, {"n": 2})
         assert numbers(handler) == []
         calls = []
@@ -112,7 +92,7 @@ def test_what_is_lost_within_a_transaction_is_undone(service: SqlService, proxy:
             calls.append(1)
             within.execute(INSERT, {"n": 3})
             if len(calls) == 1:
-                proxy.drop("reset")
+                sql_proxy.drop("reset")
 
         with no_waits():
             handler.run_in_transaction(insert)
@@ -120,14 +100,14 @@ def test_what_is_lost_within_a_transaction_is_undone(service: SqlService, proxy:
         assert numbers(handler) == [3]
 
 
-def test_a_commit_that_is_late_never_comes(service: SqlService, proxy: TcpProxy) -> None:
+def test_a_commit_that_is_late_never_comes(sql_server: SqlService, sql_proxy: TcpProxy) -> None:
     """The COMMIT is on its way when its connection is given up: it must not take effect after the repetition."""
     properties = {"query_timeout": 0.3}
-    handler = service.make(port=proxy.port, pool_size=1, properties=properties, **ledger(service))
-    with handler, service.make() as beside:
+    handler = sql_server.make(port=sql_proxy.port, pool_size=1, properties=properties, **sql_server.ledger)
+    with handler, sql_server.make() as beside:
         beside.execute("CREATE TABLE t (n INTEGER)")
         calls = []
-        commit, dialect = proxy.bytes_up, handler._dialect
+        commit, dialect = sql_proxy.bytes_up, handler._dialect
 
         def insert(within: SqlHandler) -> None:
             calls.append(1)
@@ -141,20 +121,20 @@ def test_a_commit_that_is_late_never_comes(service: SqlService, proxy: TcpProxy)
             assert receipts is not None
             assert held is not None
             for _ in range(9):  # so often that it's prepared, and always as long
-                before = proxy.bytes_up
+                before = sql_proxy.bytes_up
                 within._sync_take(held, receipts)
-            proxy.cut("up", after=proxy.bytes_up - before + 1, how="stall")
+            sql_proxy.cut("up", after=sql_proxy.bytes_up - before + 1, how="stall")
 
         handler.run_in_transaction(insert)
-        proxy.heal()
-        assert proxy.bytes_up > commit
+        sql_proxy.heal()
+        assert sql_proxy.bytes_up > commit
         assert len(calls) == 2
         assert numbers(beside) == [1]
 
 
-@pytest.mark.parametrize("service", ["mysql"], indirect=True)
-def test_mysql_without_a_ledger_says_that_it_does_not_know(proxy: TcpProxy, service: SqlService) -> None:
-    with service.make(port=proxy.port, pool_size=1) as handler:
+@pytest.mark.parametrize("sql_server", ["mysql"], indirect=True)
+def test_mysql_without_a_ledger_says_that_it_does_not_know(sql_proxy: TcpProxy, sql_server: SqlService) -> None:
+    with sql_server.make(port=sql_proxy.port, pool_size=1) as handler:
         handler.execute("CREATE TABLE t (n INTEGER PRIMARY KEY)")
         calls = []
 
@@ -162,7 +142,7 @@ def test_mysql_without_a_ledger_says_that_it_does_not_know(proxy: TcpProxy, serv
             calls.append(1)
             within.execute("INSERT IGNORE INTO t VALUES (1)")
             if len(calls) == 1:
-                proxy.cut("down", after=0)
+                sql_proxy.cut("down", after=0)
 
         with no_waits():
             with pytest.raises(OutcomeUnknownError, match="nothing was left by which to tell"):
@@ -174,10 +154,10 @@ def test_mysql_without_a_ledger_says_that_it_does_not_know(proxy: TcpProxy, serv
 
 
 @pytest.mark.parametrize("when", [1, 3])
-def test_a_server_killed_in_the_midst_of_a_frame_and_started_again(server: Daemon, when: int) -> None:
+def test_a_server_killed_in_the_midst_of_a_frame_and_started_again(server: DatabaseDaemon, when: int) -> None:
     database = server.new_database()
     kind = postgres_service if server.superuser == "postgres" else mysql_service
-    service = kind(database)
+    sql_server = kind(database)
     table = pa.table({"n": list(range(40_000))})
     killed: list[int] = []
 
@@ -188,7 +168,7 @@ def test_a_server_killed_in_the_midst_of_a_frame_and_started_again(server: Daemo
             server.start()
 
     policy = Resilience(max_retries=5, max_conn_retries=8)
-    with service.make(resilience=policy, **ledger(service)) as handler:
+    with sql_server.make(resilience=policy, **sql_server.ledger) as handler:
         handler.execute("CREATE TABLE t (n INTEGER)")
         written = handler.write_frame(table, "t", batch_rows=10_000, progress=progress)
         assert (written, len(killed)) == (40_000, 1)

@@ -48,7 +48,7 @@ def rows(db: sqlite3.Connection, table: str, columns: str = "*") -> list[Any]:
 
 
 def column_names(db: sqlite3.Connection, table: str) -> list[str]:
-    return [SQLITE.column_info(row).name for row in db.execute(*SQLITE.describe_table_sql(table, None))]
+    return [SQLITE.column_info(row).name for row in db.execute(*SQLITE.describe(table, None))]
 
 
 def test_transactions(db: sqlite3.Connection) -> None:
@@ -85,8 +85,6 @@ def test_errors_of_the_driver_are_judged(db: sqlite3.Connection) -> None:
     assert failure is not None
     assert "nowhere" in str(failure.error)
     assert SQLITE.judge(ValueError(), "fetch_all") is None
-    assert SQLITE.is_transaction_control("COMMIT")
-    assert not SQLITE.is_transaction_control("PRAGMA user_version")
 
 
 def test_list_tables(db: sqlite3.Connection) -> None:
@@ -98,7 +96,7 @@ def test_list_tables(db: sqlite3.Connection) -> None:
     db.execute('CREATE TABLE "other ""db".elsewhere (a)')
 
     def listed(schema: str | None) -> list[str]:
-        return [name for (name,) in db.execute(*SQLITE.list_tables_sql(schema))]
+        return [name for (name,) in db.execute(*SQLITE.tables(schema))]
 
     assert listed(None) == listed("main") == sorted([*HOSTILE, "a_view"])
     assert listed('other "db') == ["elsewhere"]
@@ -108,7 +106,7 @@ def test_list_tables(db: sqlite3.Connection) -> None:
 @pytest.mark.parametrize("name", HOSTILE)
 def test_table_exists(db: sqlite3.Connection, name: str) -> None:
     def exists(table: str, schema: str | None) -> bool:
-        return bool(db.execute(*SQLITE.table_exists_sql(table, schema)).fetchone()[0])
+        return bool(db.execute(*SQLITE.exists(table, schema)).fetchone()[0])
 
     assert not exists(name, None)
     db.execute(f"CREATE TABLE {SQLITE.quote(name)} (a)")
@@ -125,14 +123,14 @@ def test_describe_table(db: sqlite3.Connection) -> None:
         "CREATE TABLE x (a INTEGER, b DECIMAL_TEXT(10,2) NOT NULL DEFAULT '0.00', c, d TEXT, "
         'g GENERATED ALWAYS AS (a + 1), "q""x" TIMESTAMPTZ, PRIMARY KEY (d, a))'
     )
-    found = [SQLITE.column_info(row) for row in db.execute(*SQLITE.describe_table_sql("x", "main"))]
+    found = [SQLITE.column_info(row) for row in db.execute(*SQLITE.describe("x", "main"))]
     assert found[:2] == [
         ColumnInfo(name="a", type="INTEGER", nullable=True, default=None, primary_key=2),
         ColumnInfo(name="b", type="DECIMAL_TEXT(10,2)", nullable=False, default="'0.00'", primary_key=0),
     ]
     assert [column.name for column in found] == ["a", "b", "c", "d", "g", 'q"x']
     assert found[2].type == ""
-    assert db.execute(*SQLITE.describe_table_sql("nowhere", None)).fetchall() == []
+    assert db.execute(*SQLITE.describe("nowhere", None)).fetchall() == []
 
 
 def test_hidden_columns_are_not_described(db: sqlite3.Connection) -> None:
@@ -230,7 +228,7 @@ def staged(db: sqlite3.Connection, table: str, columns: list[str], values: list[
 def test_keys_are_a_primary_key_and_not_null(db: sqlite3.Connection) -> None:
     kinds = schema(("a", pa.string()), ("b", pa.int64()), ("c", pa.int64()))
     db.execute(SQLITE.create_table_sql("x", None, kinds, ["b", "a"]))
-    found = [SQLITE.column_info(row) for row in db.execute(*SQLITE.describe_table_sql("x", None))]
+    found = [SQLITE.column_info(row) for row in db.execute(*SQLITE.describe("x", None))]
     assert [(column.nullable, column.primary_key) for column in found] == [(False, 2), (False, 1), (True, 0)]
 
 

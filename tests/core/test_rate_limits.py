@@ -73,10 +73,15 @@ def test_headers_that_tell_nothing_of_use(headers: dict[str, str]) -> None:
 
 def test_a_refusal_tells_until_when() -> None:
     assert allowance(answer({"Retry-After": "5"}, 429), NOW) == Allowance(0, 5)
-    assert allowance(answer({"Retry-After": "5", "RateLimit": "remaining=9, reset=60"}, 503), NOW) == Allowance(0, 5)
+    assert allowance(answer({"Retry-After": "5", "RateLimit": "remaining=9, reset=60"}, 429), NOW) == Allowance(0, 5)
     assert allowance(answer({"Retry-After": "Wed, 01 Jan 2025 12:00:09 GMT"}, 429), NOW) == Allowance(0, 9)
     assert allowance(answer({"RateLimit-Remaining": "1", "RateLimit-Reset": "6"}, 429), NOW) == Allowance(0, 6)
     assert allowance(answer({"Retry-After": "whenever"}, 429), NOW) is None
+
+
+def test_a_service_that_is_out_of_order_is_not_the_whole_origin() -> None:
+    assert allowance(answer({"Retry-After": "5"}, 503), NOW) is None
+    assert allowance(answer({"Retry-After": "5", "RateLimit": "remaining=9, reset=60"}, 503), NOW) == Allowance(9, 60)
 
 
 def test_most_answers_are_not_looked_at() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from echo_connhandler import BazeHttpHandler, CceeHttpHandler, HttpHandler, OnsHttpHandler
+from echo_connhandler import BazeHttpHandler, CceeHttpHandler, FtpHandler, HttpHandler, OnsHttpHandler
 from echo_connhandler.sql import SqlHandler
 
 
@@ -26,7 +26,9 @@ def functions(kind: type, room: str) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("kind", [SqlHandler, HttpHandler, BazeHttpHandler, CceeHttpHandler, OnsHttpHandler])
+@pytest.mark.parametrize(
+    "kind", [SqlHandler, HttpHandler, BazeHttpHandler, CceeHttpHandler, OnsHttpHandler, FtpHandler]
+)
 def test_what_has_the_same_name_in_both_halves_is_the_same(kind: type) -> None:
     ours, twins = functions(kind, "._async."), functions(kind, "._sync.")
     shared = sorted(ours.keys() & twins.keys() - {"__module__", "__doc__"})

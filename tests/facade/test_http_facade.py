@@ -17,14 +17,32 @@ import psutil
 import pytest
 import trio
 
-from echo_connhandler import HttpConnProperties, HttpHandler, Resilience, SqlLiteHandler
+from echo_connhandler import (
+    BazeHttpHandler,
+    CceeHttpHandler,
+    HttpConnProperties,
+    HttpHandler,
+    MySqlHandler,
+    OnsHttpHandler,
+    PgSqlHandler,
+    Resilience,
+    SqlLiteHandler,
+)
 from echo_connhandler.errors import ConnectionFailedError, HandlerClosedError
 from echo_connhandler.testing import no_waits
 from tests.cancellation import Steps
 from tests.servers.http import HttpServer, Reply
 from tests.servers.proxy import TcpProxy
 
-HANDLERS = [HttpHandler, SqlLiteHandler]
+HANDLERS = [
+    HttpHandler,
+    BazeHttpHandler,
+    CceeHttpHandler,
+    OnsHttpHandler,
+    SqlLiteHandler,
+    PgSqlHandler,
+    MySqlHandler,
+]
 
 
 def make(server: HttpServer, **options: Any) -> HttpHandler:
@@ -38,7 +56,7 @@ def test_each_async_call_has_a_sync_twin_of_the_same_signature(cls: type) -> Non
     for name in names:
         ours, twin = getattr(cls, name), getattr(cls, name.removeprefix("async_"))
         a, s = inspect.signature(ours), inspect.signature(twin)
-        assert list(a.parameters.values())[0:] == list(s.parameters.values()) or name == "async_run_in_transaction"
+        assert list(a.parameters.values()) == list(s.parameters.values()) or name == "async_run_in_transaction"
         assert inspect.getdoc(ours), name
         assert inspect.getdoc(twin), name
         assert "async" not in (inspect.getdoc(twin) or ""), name
@@ -48,7 +66,8 @@ def test_each_async_call_has_a_sync_twin_of_the_same_signature(cls: type) -> Non
 @pytest.mark.parametrize("cls", HANDLERS)
 def test_the_arguments_and_their_defaults_are_the_contracts(cls: type) -> None:
     parameters = dict(inspect.signature(cls).parameters)
-    parameters.pop("props")
+    for own in ("props", "commit_ledger", "warmup_path"):
+        parameters.pop(own, None)
     assert {name: p.default for name, p in parameters.items()} == {
         "max_retries": 8,
         "max_conn_retries": 3,
@@ -211,6 +230,25 @@ def test_a_handler_that_is_dropped_closes_its_connections(server: HttpServer) ->
     del handler
     gc.collect()
     server.wait_open(0)
+
+
+@pytest.mark.parametrize("connected", [True, False])
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_handler_that_is_dropped_in_an_event_loop_closes_its_half(
+    server: HttpServer, backend: str, connected: bool
+) -> None:
+    async def main() -> None:
+        handler = make(server, skip_connect=True)
+        if connected:
+            await handler.async_get("echo")
+        else:
+            await handler.async_connect()
+        assert server.open_connections == connected
+        del handler
+        gc.collect()  # warnings are errors
+        await anyio.to_thread.run_sync(server.wait_open, 0)
+
+    anyio.run(main, backend=backend)
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])

@@ -14,7 +14,7 @@ import pymysql
 from pymysql.cursors import Cursor
 
 from tests.servers import system
-from tests.servers.daemon import SUPERUSER_PASSWORD, Daemon
+from tests.servers.daemon import SUPERUSER_PASSWORD, DatabaseDaemon
 from tests.servers.tls import TlsFiles
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ _SETTINGS = {
 _CARELESS = {"innodb-flush-log-at-trx-commit": "0", "innodb-doublewrite": "OFF"}
 
 
-class MariaDbServer(Daemon):
+class MariaDbServer(DatabaseDaemon):
     """MariaDB with passwords on, where `user` owns the databases that new_database() makes.
 
     Args:

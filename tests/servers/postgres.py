@@ -15,7 +15,7 @@ import psycopg
 from psycopg.sql import SQL, Identifier, Literal
 
 from tests.servers import system
-from tests.servers.daemon import SUPERUSER_PASSWORD, Daemon
+from tests.servers.daemon import SUPERUSER_PASSWORD, DatabaseDaemon
 from tests.servers.tls import TlsFiles
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ _ACCESS = {
 }
 
 
-class PostgresServer(Daemon):
+class PostgresServer(DatabaseDaemon):
     """PostgreSQL with passwords on (SCRAM), where `user` owns the databases that new_database() makes.
 
     Args:

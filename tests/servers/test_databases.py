@@ -232,7 +232,8 @@ def test_a_failed_start_shows_the_log_and_leaves_nothing(server: Daemon, said: s
 
 
 RUN = """
-import os, time
+import os, signal, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored for what runs in the background
 from tests.servers.mariadb import MariaDbServer
 from tests.servers.postgres import PostgresServer
 for server in (PostgresServer().start(), MariaDbServer().start()):

@@ -23,10 +23,10 @@ class TlsFiles:
     client_key: str
 
     @classmethod
-    def make(cls, folder: Path, user: str) -> TlsFiles:
-        """Make a new authority with both certificates in this folder."""
+    def make(cls, folder: Path, user: str, *hosts: str) -> TlsFiles:
+        """Make a new authority with both certificates in this folder; the server's is for these `hosts`, too."""
         authority = trustme.CA()
-        server = authority.issue_cert("localhost", "127.0.0.1")
+        server = authority.issue_cert("localhost", "127.0.0.1", *hosts)
         client = authority.issue_cert(f"{user}@example.com", common_name=user)
         contents = {
             "ca": [authority.cert_pem],

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from .._concurrency import async_shielded
+from .._concurrency import AsyncOutcome, async_shielded, monotonic
 from .._core.batches import joined, length_of
 from .._core.errors import (
     ConnectionFailedError,
@@ -24,7 +24,7 @@ from .._core.frames import (
     is_rereadable,
     iter_slices,
 )
-from .._core.retry import NO_RETRIES, Kind, Resilience, for_call
+from .._core.retry import NO_RETRIES, Kind, Resilience, single
 from .._core.sqlvalues import Target, WriteMode
 from .retry import async_persist
 from .sql import AsyncSqlCalls
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 __all__ = ("AsyncLoad",)
 
 logger = logging.getLogger("echo_connhandler.sql")
+
+T = TypeVar("T")
 
 
 class AsyncLoad:
@@ -51,6 +53,7 @@ class AsyncLoad:
         keys: tuple[str, ...],
         batch_rows: int,
         progress: Callable[[int, int | None], object] | None,
+        policy: Resilience,
     ) -> None:
         self._calls = calls
         self._dialect = calls._dialect  # noqa: SLF001 - one class in two
@@ -58,6 +61,7 @@ class AsyncLoad:
         self._table, self._schema, self._keys = table, schema, keys
         self._batch_rows = batch_rows
         self._progress = progress
+        self._policy, self._since = policy, monotonic()
         self._total = length_of(frame)
         self._told = -1
         self._begun = False
@@ -79,7 +83,7 @@ class AsyncLoad:
             return await self._merge(mode, slices, names)
         return await self._insert(self._dialect.target(self._table, self._schema, names), slices)
 
-    async def write_anew(self, mode: WriteMode, retry: Resilience | int | None) -> int:
+    async def write_anew(self, mode: WriteMode) -> int:
         """Do it for "create" and "replace" where the database commits as soon as it makes a table.
 
         The rows go to a table under another name, which gets its own one at the end, at once. Nothing is left of it
@@ -90,16 +94,16 @@ class AsyncLoad:
             raise QueryError(
                 f"this database commits when a table is made: call write_frame(mode={mode!r}) outside of transaction()"
             )
-        policy = for_call(self._calls.resilience, retry)
 
         async def attempt() -> int:
             return await self._anew(mode)
 
         return await async_persist(
             attempt,
-            policy,
+            self._policy,
             lambda _: None,
             named=lambda: self._calls._named("write_frame"),  # noqa: SLF001
+            started=self._since,
         )
 
     async def _anew(self, mode: WriteMode) -> int:
@@ -131,11 +135,11 @@ class AsyncLoad:
         """Give the new table its name; one that had it is dropped."""
         aside = f"echo_old_{uuid.uuid4().hex}" if present else None
         try:
-            await self._do(self._dialect.rename_sql(new, self._table, self._schema, aside), repeatable=False)
+            await self._end(self._dialect.rename_sql(new, self._table, self._schema, aside), repeatable=False)
         except OutcomeUnknownError:
             # Either this drops the table, and a late renaming finds none, or it had its name by then.
             try:
-                await self._do(self._dialect.drop_table_sql(new, self._schema, missing_ok=False))
+                await self._end(self._dialect.drop_table_sql(new, self._schema, missing_ok=False))
             except QueryError:
                 logger.debug("the answer to the renaming of %s was lost, but it was done", new)
             else:
@@ -145,7 +149,7 @@ class AsyncLoad:
 
     async def _drop(self, table: str) -> None:
         try:
-            await self._do(self._dialect.drop_table_sql(table, self._schema))
+            await self._end(self._dialect.drop_table_sql(table, self._schema))
         except Exception as error:  # noqa: BLE001 - what matters has been done or has failed before
             logger.warning("the table %s could not be dropped; it is of no use any more: %s", table, error)
 
@@ -218,7 +222,7 @@ class AsyncLoad:
         async def work(connection: AsyncSqlConnection) -> int:
             return await connection.load(target, batch)
 
-        await self._calls._async_with_connection("write_frame", work, NO_RETRIES)  # noqa: SLF001
+        await self._work(work)
 
     def _check_unique(self, seen: list[pa.RecordBatch]) -> None:
         if seen and (key := find_duplicate_key(joined(seen), self._keys)) is not None:
@@ -230,16 +234,27 @@ class AsyncLoad:
             self._told = done
             self._progress(done, self._total)
 
-    async def _do(self, sql: str, *, repeatable: bool = True) -> int:
+    async def _do(self, sql: str) -> int:
         async def work(connection: AsyncSqlConnection) -> int:
             return (await connection.run(sql, ())).affected
 
-        return await self._calls._async_with_connection(  # noqa: SLF001
-            "write_frame", work, NO_RETRIES, repeatable=repeatable
-        )
+        return await self._work(work)
 
     async def _ask(self, sql: str, values: tuple[Any, ...]) -> Any:
         async def work(connection: AsyncSqlConnection) -> Any:
             return (await connection.run(sql, values)).rows[0][0]
 
-        return await self._calls._async_with_connection("write_frame", work, NO_RETRIES)  # noqa: SLF001
+        return await self._work(work)
+
+    async def _work(self, work: Callable[[AsyncSqlConnection], AsyncOutcome[T]]) -> T:
+        """Do one step, in what is left of the call's time; it is begun anew with the whole, never by itself."""
+        once = single(self._policy, monotonic() - self._since)
+        return await self._calls._async_with_connection("write_frame", work, once)  # noqa: SLF001
+
+    async def _end(self, sql: str, *, repeatable: bool = True) -> None:
+        """Execute a statement that brings the write to its end, or undoes it: no deadline cuts it short."""
+
+        async def work(connection: AsyncSqlConnection) -> None:
+            await connection.run(sql, ())
+
+        await self._calls._async_with_connection("write_frame", work, NO_RETRIES, repeatable=repeatable)  # noqa: SLF001

@@ -107,7 +107,7 @@ class AsyncFrameCalls(AsyncSqlCalls):
             sql: a query.
             params: see `async_execute`.
             batch_rows: rows in a batch, at most.
-            retry: see `async_execute`; after the first batch nothing is retried.
+            retry: see `async_execute`; after the first batch nothing is retried, and no deadline holds.
 
         Raises:
             QueryError: a later batch has a value that does not fit; the message says how to CAST it.
@@ -178,10 +178,10 @@ class AsyncFrameCalls(AsyncSqlCalls):
             MissingExtraError: pyarrow is not installed.
         """
         keys = check_write(mode, keys, batch_rows)
-        load = AsyncLoad(self, frame, table, schema, keys, batch_rows, progress)
+        load = AsyncLoad(self, frame, table, schema, keys, batch_rows, progress, for_call(self.resilience, retry))
 
         if self._dialect.swap_text is not None and mode in ("create", "replace"):
-            return await load.write_anew(mode, retry)
+            return await load.write_anew(mode)
 
         async def write(_: Self) -> int:
             return await load.write(mode)

@@ -26,9 +26,8 @@ from .retry import async_persist
 
 __all__ = ("AsyncHttpTransfers",)
 
-_BLOCK = (
-    1 << 20
-)  # bytes held before they are written: a worker thread per network packet would cost more than the packet
+# Bytes held before they are written: a worker thread per network packet would cost more than the packet.
+_BLOCK = 1 << 20
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -10,7 +10,7 @@ from .._core.errors import UnexpectedContentError
 from .._core.extras import require
 from .._core.frames import to_pandas, to_polars
 from .._core.http_requests import RequestOptions
-from .._core.ons import OnsHttpConnProperties, report_table
+from .._core.ons import OnsHttpConnProperties, ReportOptions, report_table
 from .http import AsyncHttpCalls
 
 if TYPE_CHECKING:
@@ -73,38 +73,12 @@ class AsyncOnsCalls(AsyncHttpCalls):
             text = self._redactor(f"{method} {response.request.url}: {error}")
             raise UnexpectedContentError(text, response, scrub=self._redactor) from error
 
-    async def async_read_to_pandas(
-        self,
-        endpoint: str,
-        *,
-        method: str = "POST",
-        sheet: str | int = 0,
-        skip_rows: int = 0,
-        separator: str = ";",
-        decimal: Literal[",", "."] | None = None,
-        **options: Unpack[RequestOptions],
-    ) -> pd.DataFrame:
+    async def async_read_to_pandas(self, endpoint: str, **options: Unpack[ReportOptions]) -> pd.DataFrame:
         """Ask for a report and return it as a `pandas.DataFrame`; see `async_read_to_arrow`."""
         require("pandas", extra="pandas", purpose="reading pandas frames")
-        table = await self.async_read_to_arrow(
-            endpoint, method=method, sheet=sheet, skip_rows=skip_rows, separator=separator, decimal=decimal, **options
-        )
-        return await async_in_thread(to_pandas, table)
+        return await async_in_thread(to_pandas, await self.async_read_to_arrow(endpoint, **options))
 
-    async def async_read_to_polars(
-        self,
-        endpoint: str,
-        *,
-        method: str = "POST",
-        sheet: str | int = 0,
-        skip_rows: int = 0,
-        separator: str = ";",
-        decimal: Literal[",", "."] | None = None,
-        **options: Unpack[RequestOptions],
-    ) -> pl.DataFrame:
+    async def async_read_to_polars(self, endpoint: str, **options: Unpack[ReportOptions]) -> pl.DataFrame:
         """Ask for a report and return it as a `polars.DataFrame`; see `async_read_to_arrow`."""
         require("polars", extra="polars", purpose="reading polars frames")
-        table = await self.async_read_to_arrow(
-            endpoint, method=method, sheet=sheet, skip_rows=skip_rows, separator=separator, decimal=decimal, **options
-        )
-        return await async_in_thread(to_polars, table)
+        return await async_in_thread(to_polars, await self.async_read_to_arrow(endpoint, **options))

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .._concurrency import AsyncOutcome, async_releasing, async_shielded
+from .._concurrency import AsyncOutcome, async_releasing, async_shielded, monotonic
 from .._core.errors import QueryError
 from .._core.retry import NO_RETRIES, Resilience, for_call
 from .._core.sqltext import controls_transaction, native, split_script
@@ -140,9 +140,9 @@ class AsyncSqlCalls(AsyncSqlTransactions):
     ) -> AsyncIterator[Row]:
         """Execute a query and yield its rows, holding no more than `batch_size` of them at once.
 
-        Until the first row comes it's retried like other calls; later failures are raised, as the rows already
-        yielded can't be taken back. Calls that the same task or thread makes meanwhile use the same connection.
-        It may be left early.
+        Until the first row comes it's retried like other calls, and a deadline holds; later failures are raised, as the
+        rows already yielded can't be taken back. Calls that the same task or thread makes meanwhile use the same
+        connection. It may be left early.
 
         Raises:
             QueryError: see `async_fetch_all`.
@@ -184,12 +184,12 @@ class AsyncSqlCalls(AsyncSqlTransactions):
 
     async def async_list_tables(self, schema: str | None = None) -> list[str]:
         """Return the names of tables and views, sorted."""
-        result = await self._async_catalogue("list_tables", *self._dialect.list_tables_sql(schema))
+        result = await self._async_catalogue("list_tables", *self._dialect.tables(schema))
         return [row[0] for row in result.rows]
 
     async def async_table_exists(self, table: str, schema: str | None = None) -> bool:
         """Tell whether there is a table or view of that name."""
-        result = await self._async_catalogue("table_exists", *self._dialect.table_exists_sql(table, schema))
+        result = await self._async_catalogue("table_exists", *self._dialect.exists(table, schema))
         return bool(result.rows[0][0])
 
     async def async_describe_table(self, table: str, schema: str | None = None) -> list[ColumnInfo]:
@@ -198,7 +198,7 @@ class AsyncSqlCalls(AsyncSqlTransactions):
         Raises:
             QueryError: there is no such table.
         """
-        result = await self._async_catalogue("describe_table", *self._dialect.describe_table_sql(table, schema))
+        result = await self._async_catalogue("describe_table", *self._dialect.describe(table, schema))
         if not result.rows:
             raise QueryError(f"{self._named('describe_table')}: there is no table {table!r}")
         return [self._dialect.column_info(row) for row in result.rows]
@@ -259,6 +259,7 @@ class AsyncSqlCalls(AsyncSqlTransactions):
     ) -> tuple[AsyncHeld, T]:
         """Return a connection held for the caller and what `opening` gave on it, retried until it gives something."""
         policy = for_call(self.resilience, retry)
+        began, deadline = monotonic(), policy.deadline
         joined = self._async_joined()
         if joined is not None and joined.in_transaction:
             policy = NO_RETRIES
@@ -267,13 +268,14 @@ class AsyncSqlCalls(AsyncSqlTransactions):
             held = await self._async_hold(what, NO_RETRIES)
             try:
                 held.check()
-                return held, await opening(held.connection)
+                remaining = deadline and began + deadline - monotonic()
+                return held, await self._async_limited(held.connection, opening, remaining)
             except BaseException:
                 with async_shielded():
                     await self._async_let_go(held)
                 raise
 
-        return await async_persist(attempt, policy, self._judge(what), named=lambda: self._named(what))
+        return await async_persist(attempt, policy, self._judge(what), named=lambda: self._named(what), started=began)
 
     async def _async_going_on(self, what: str, held: AsyncHeld, following: Callable[[], AsyncOutcome[T]]) -> T:
         """Return what comes next of something opened; failures are not retried, as its beginning was given away."""

@@ -14,6 +14,7 @@ import anyio
 from anyio.lowlevel import current_token
 
 from .._core.errors import HandlerClosedError
+from .streams import close_soon
 
 __all__ = ("AsyncLocal", "Local")
 
@@ -42,9 +43,34 @@ async def _keep(value: _AsyncCloses) -> AsyncGenerator[None, None]:
 
 
 class _AsyncSlot(Generic[A]):
+    """An event loop's place for a value. Dropped, as with a handler that nobody closed, it has the value closed."""
+
+    closed = False
     value: A | None = None
     keeper: AsyncGenerator[None, None] | None = None
-    closed: bool = False
+    detach: Callable[[], object] | None = None
+
+    def put(self, value: A, loop: Any) -> None:
+        self.value = value
+        self.keeper = _keep(value)
+        with suppress(StopIteration):
+            self.keeper.__anext__().send(None)  # runs to its yield without waiting, and makes the loop know it
+        # The finalizer refers to the keeper: else it could be found to be garbage before the slot is.
+        finalizer = weakref.finalize(self, _abandoned, weakref.ref(loop), self.keeper)
+        finalizer.atexit = False
+        self.detach = finalizer.detach
+
+    def take(self) -> AsyncGenerator[None, None] | None:
+        keeper, self.value, self.keeper = self.keeper, None, None
+        if self.detach is not None:
+            self.detach()
+        return keeper
+
+
+def _abandoned(loop: weakref.ref[Any], keeper: AsyncGenerator[None, None]) -> None:
+    found = loop()
+    if found is not None:
+        close_soon(found, keeper)
 
 
 def _running_loop() -> Any:
@@ -99,16 +125,12 @@ class AsyncLocal(Generic[A]):
 
     def _open(self, slot: _AsyncSlot[A]) -> A:
         value = self._make()
-        keeper = _keep(value)
-        with suppress(StopIteration):
-            keeper.__anext__().send(None)  # runs to its yield without waiting, and makes the loop know it
-        slot.value, slot.keeper = value, keeper
+        slot.put(value, _running_loop())
         return value
 
     async def drop(self) -> None:
         """Close this event loop's value; the next use makes a new one."""
-        slot = self._slot()
-        keeper, slot.value, slot.keeper = slot.keeper, None, None
+        keeper = self._slot().take()
         if keeper is not None:
             await keeper.aclose()
 

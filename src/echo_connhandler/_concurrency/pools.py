@@ -1,15 +1,11 @@
-"""How many at once: a limiter for requests, a pool for connections, and who asks (this task, or this thread)."""
+"""Connections kept for the next caller: several for the tasks of an event loop, one for a thread."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import math
 import random
-import sys
-import threading
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
@@ -17,18 +13,10 @@ from typing import Generic, Protocol, TypeVar
 import anyio
 
 from .._core.errors import ConnectionFailedError, HandlerClosedError
+from .limiters import AsyncLimiter
 from .local import CLOSED
 
-__all__ = (
-    "AsyncLimiter",
-    "AsyncPool",
-    "Limiter",
-    "Pool",
-    "PoolOptions",
-    "PoolStats",
-    "async_owner",
-    "owner",
-)
+__all__ = ("AsyncPool", "Pool", "PoolOptions", "PoolStats")
 
 logger = logging.getLogger("echo_connhandler")
 
@@ -60,64 +48,6 @@ class _Pooled(Protocol):
 T = TypeVar("T")
 A = TypeVar("A", bound=_AsyncPooled)
 S = TypeVar("S", bound=_Pooled)
-
-
-class AsyncLimiter:
-    """Lets `size` tasks in at once; the others wait in order, but behind those who are to be let in first."""
-
-    def __init__(self, size: int) -> None:
-        self._free = size
-        self._first: deque[anyio.Event] = deque()
-        self._others: deque[anyio.Event] = deque()
-
-    @property
-    def free(self) -> int:
-        """How many may come in at once."""
-        return self._free
-
-    async def acquire(self, *, first: bool = False) -> None:
-        if not self.acquire_now():
-            await self._queue(first=first)
-
-    def acquire_now(self) -> bool:
-        """Take a place if one is free, without waiting."""
-        if self._free:
-            self._free -= 1
-            return True
-        return False
-
-    async def _queue(self, *, first: bool) -> None:
-        called = anyio.Event()
-        line = self._first if first else self._others
-        line.append(called)
-        try:
-            await called.wait()
-        except BaseException:
-            if called.is_set():  # cancelled when the place was its own already
-                self.release()
-            else:
-                line.remove(called)
-            raise
-
-    def release(self) -> None:
-        line = self._first or self._others
-        if line:
-            line.popleft().set()
-        else:
-            self._free += 1
-
-
-class Limiter:
-    """Lets everyone in: it stands in an engine of one thread, which does one thing at a time."""
-
-    def __init__(self, size: int) -> None:
-        """Take the size that its twin takes."""
-
-    def acquire(self, *, first: bool = False) -> None:
-        """Go on."""
-
-    def release(self) -> None:
-        """Go on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -389,11 +319,10 @@ class Pool(Generic[S]):
         return not connection.dead
 
     def release(self, connection: S) -> None:
-        """Give the connection back; a dead one is closed."""
+        """Give the connection back; a dead one is closed, and so is one that was replaced meanwhile."""
         entry = self._entry
         if entry is None or entry.connection is not connection:
-            if connection.dead:
-                connection.close()
+            connection.close()
             return
         self._in_use -= 1
         entry.used = time.monotonic()
@@ -414,16 +343,3 @@ class Pool(Generic[S]):
         entry, self._entry = self._entry, None
         if entry is not None:
             entry.connection.close()
-
-
-def async_owner() -> object:
-    """Return what tells this task from others: the event loop's own task, as an id may be given to a later one."""
-    trio = sys.modules.get("trio")
-    if trio is not None and trio.lowlevel.in_trio_task():
-        return trio.lowlevel.current_task()
-    return asyncio.current_task()
-
-
-def owner() -> object:
-    """Return what tells this thread from others."""
-    return threading.current_thread()

@@ -14,22 +14,19 @@ from typing import Any, Generic, Self, TypeVar
 import httpx
 from anyio.lowlevel import current_token
 
-__all__ = ("AsyncReads", "Reads", "async_releasing", "async_sweep", "releasing", "sweep")
+__all__ = ("AsyncReads", "Reads", "async_releasing", "async_sweep", "close_soon", "releasing", "sweep")
 
 logger = logging.getLogger("echo_connhandler")
 
 T = TypeVar("T")
 
-# Generators whose iterators were left early, by event loop: for the loop to close soon, or the next call before that.
+# Generators that were left early, by event loop: for the loop to close soon, or the next call before that.
 _left: weakref.WeakKeyDictionary[Any, deque[Any]] = weakref.WeakKeyDictionary()
 _tasks: set[asyncio.Task[None]] = set()  # event loops hold their tasks weakly
 
 
 class _Releasing(AsyncIterator[T], Generic[T]):
-    """Yields what a generator yields. Dropped before its end, it has the generator closed.
-
-    Event loops do that to a bare generator as well, but trio with a warning, and both only after a while.
-    """
+    """Yields what a generator yields. Dropped before its end, it has the generator closed."""
 
     def __init__(self, generator: AsyncIterator[T]) -> None:
         self._generator: Any = generator
@@ -49,16 +46,26 @@ class _Releasing(AsyncIterator[T], Generic[T]):
         await self._generator.aclose()
 
     def __del__(self) -> None:
-        if self._loop is None or self._generator.ag_frame is None:  # not begun, or at its end
-            return
-        _left.setdefault(self._loop, deque()).append(self._generator)
-        try:
-            if hasattr(self._loop, "run_sync_soon"):
-                self._loop.run_sync_soon(_sweep_on_trio)
-            else:
-                self._loop.call_soon_threadsafe(_sweep_on_asyncio)
-        except RuntimeError:
-            logger.debug("an event loop ended before an iterator that was left early; it has closed it")
+        if self._loop is not None:  # begun
+            close_soon(self._loop, self._generator)
+
+
+def close_soon(loop: Any, generator: Any) -> None:
+    """Have an event loop close a generator that nobody will go on with; called from any thread.
+
+    Event loops do that to one that is dropped as well, but trio with a warning, and both only after a while.
+    """
+    if generator.ag_frame is None:  # at its end
+        return
+    _left.setdefault(loop, deque()).append(generator)
+    try:
+        if hasattr(loop, "run_sync_soon"):
+            loop.run_sync_soon(_sweep_on_trio)
+        else:
+            loop.call_soon_threadsafe(_sweep_on_asyncio)
+    except RuntimeError:
+        _left.pop(loop, None)
+        logger.debug("an event loop ended before what was left early was closed; it has closed it")
 
 
 async def async_sweep() -> None:
@@ -70,7 +77,7 @@ async def async_sweep() -> None:
         try:
             await generators.popleft().aclose()
         except Exception:
-            logger.warning("what an iterator held that was left early could not be given back", exc_info=True)
+            logger.warning("what was left early could not be closed in order", exc_info=True)
     _left.pop(loop, None)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .errors import InvalidRequestError
-from .sqltext import Family, Style, is_transaction_control, quote_identifier, quote_table
+from .sqltext import Family, Style, quote_identifier, quote_table
 from .sqlvalues import ColumnInfo, Target
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Dialect:
         savepoint_text: {name}; likewise `release_text` and `rollback_to_text`.
         tables: schema -> query of the names of its tables and views, sorted.
         exists: table, schema -> query of one value, 1 or 0.
-        describe: table, schema -> query of rows for `column_info`.
+        describe: table, schema -> query of a row for `column_info` per column; none: no such table.
         column_info: row -> the column it tells about.
         types: Arrow type -> type of a column, or None where the database has none for it.
         unstored: what to cast to where `types` says None.
@@ -148,25 +148,9 @@ class Dialect:
         """Return the statement that undoes what was done since the savepoint and leaves it set."""
         return self.rollback_to_text.format(name=self.quote(name))
 
-    def is_transaction_control(self, sql: str) -> bool:
-        """Tell whether a statement begins or ends a transaction or sets a savepoint."""
-        return is_transaction_control(sql, self.family)
-
     def quote(self, name: str) -> str:
         """Return a quoted identifier."""
         return quote_identifier(name, self.family)
-
-    def list_tables_sql(self, schema: str | None) -> Query:
-        """Return the query, and its values, of the names of tables and views, one a row, sorted."""
-        return self.tables(schema)
-
-    def table_exists_sql(self, table: str, schema: str | None) -> Query:
-        """Return the query, and its values, of 1 or 0."""
-        return self.exists(table, schema)
-
-    def describe_table_sql(self, table: str, schema: str | None) -> Query:
-        """Return the query, and its values, of a row for `column_info` per column; none: no such table."""
-        return self.describe(table, schema)
 
     def column_type(self, name: str, arrow_type: pa.DataType) -> str:
         """Return the type of a column for Arrow values, or raise `InvalidRequestError` naming both."""

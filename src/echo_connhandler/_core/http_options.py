@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 if TYPE_CHECKING:
-    from .properties import HttpConnProperties
+    from .http_properties import HttpConnProperties
 
 __all__ = ("InsecureTlsWarning", "check_connection_options", "proxy_secrets", "weaknesses")
 

@@ -11,9 +11,9 @@ from typing import Any, Self, TypeAlias, TypedDict
 import httpx
 
 from .errors import InvalidRequestError
+from .http_properties import HttpConnProperties
 from .http_values import Places, plain_request
 from .login import HttpSession
-from .properties import HttpConnProperties
 from .redaction import SAFE_HEADERS
 from .retry import Resilience
 

@@ -11,17 +11,27 @@ import httpx
 from .columns import table
 from .csv_frames import read_csv
 from .html import is_html, read_page
-from .http_requests import origin_of
-from .properties import HttpConnProperties
+from .http_properties import HttpConnProperties
+from .http_requests import RequestOptions, origin_of
 from .xlsx_frames import is_xlsx, read_xlsx
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ("OnsHttpConnProperties", "is_login_page", "profile_in", "report_table")
+__all__ = ("OnsHttpConnProperties", "ReportOptions", "is_login_page", "profile_in", "report_table")
 
 _FEDERATION = "https://pops.ons.org.br/ons.pop.federation"
 _ORIGINS = {"SAGER": "https://apps18.ons.org.br", "SINAPSE": "https://pops.ons.org.br"}
+
+
+class ReportOptions(RequestOptions, total=False):
+    """What the reading of a report takes besides its endpoint: see `OnsHttpHandler.read_to_arrow`."""
+
+    method: str
+    sheet: str | int
+    skip_rows: int
+    separator: str
+    decimal: Literal[",", "."] | None
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

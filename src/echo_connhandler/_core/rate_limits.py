@@ -55,11 +55,12 @@ def allowance(response: httpx.Response, now: dt.datetime) -> Allowance | None:
     found = _structured(headers.get("ratelimit", ""))
     for family in _FAMILIES:
         found += _three_fields(headers, family, now)
-    if response.status_code in (429, 503):
+    # Not a 503: one of the services behind an origin is out of order, and the others may well take requests.
+    if response.status_code == 429:
         asked = parse_retry_after(headers.get("retry-after"), now)
         if asked is not None:
             return Allowance(0, asked)
-        if response.status_code == 429 and found:
+        if found:
             found = [dataclasses.replace(found[0], left=0), *found[1:]]
     # Of several limits the one that holds longest, when any is used up; else the one that is used up soonest.
     return min(found, key=lambda a: (a.left, -a.reset), default=None)

@@ -1,7 +1,8 @@
-"""How to reach an SQL server: the same properties for PostgreSQL, MySQL and MariaDB."""
+"""How to reach an SQL server, be it PostgreSQL, MySQL or MariaDB; and how to open an SQLite database."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
@@ -9,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from .properties import ConnProperties, check_seconds, secret
 
-__all__ = ("SqlConnProperties",)
+__all__ = ("SqlConnProperties", "SqlLiteConnProperties")
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -120,3 +121,60 @@ class SqlConnProperties(ConnProperties):
         if parts.path.strip("/"):
             values["database"] = unquote(parts.path.removeprefix("/"))
         return values
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class SqlLiteConnProperties(ConnProperties):
+    """How to open an SQLite database.
+
+    Attributes:
+        path: the database file, made if missing; or `:memory:` for a database that lives in this handler, shared by
+            its threads and tasks, as long as the handler has an open connection.
+        conn_timeout: seconds to wait for a free connection of the pool.
+        query_timeout: seconds after which a statement is stopped; None never stops one.
+        busy_timeout: seconds that SQLite itself waits for another connection's lock, before retries begin; may be 0.
+        journal_mode: "wal" (readers and a writer don't block each other), "delete" for file systems without shared
+            memory (network shares), or None to leave the file as it is. Not used for `:memory:`.
+        foreign_keys: whether foreign keys are enforced.
+        read_only: open the file for reading only; it must exist.
+    """
+
+    url_schemes: ClassVar[tuple[str, ...]] = ("sqlite",)
+    idle_check: ClassVar[None] = None  # no server that could go away
+    max_age: ClassVar[None] = None
+
+    path: str | os.PathLike[str]
+    conn_timeout: float = 30
+    query_timeout: float | None = None
+    busy_timeout: float = 1
+    journal_mode: Literal["wal", "delete"] | None = "wal"
+    foreign_keys: bool = True
+    read_only: bool = False
+
+    def _validate(self) -> None:
+        if not isinstance(self.path, str | os.PathLike):
+            raise TypeError(f"path must be a file's path or ':memory:', got {type(self.path).__name__}")
+        text = os.fspath(self.path)
+        if not text or "\0" in text:
+            raise ValueError("path must not be empty or contain NUL; use ':memory:' for a database in memory")
+        object.__setattr__(self, "path", text)
+        check_seconds(self, "conn_timeout", "query_timeout")
+        if self.busy_timeout != 0:
+            check_seconds(self, "busy_timeout")
+        if self.journal_mode not in ("wal", "delete", None):
+            raise ValueError(f"journal_mode must be 'wal', 'delete' or None, got {self.journal_mode!r}")
+        if self.in_memory and self.read_only:
+            raise ValueError("a database in memory can't be read_only: it would stay empty")
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the database lives in memory only."""
+        return self.path == ":memory:"
+
+    @classmethod
+    def _url_values(cls, url: str) -> dict[str, str]:
+        # As SQLAlchemy has it: sqlite:///relative.db, sqlite:////absolute.db, sqlite:// in memory.
+        parts = urlsplit(url)
+        if parts.netloc:
+            raise ValueError("an SQLite URL has three slashes before a relative path: sqlite:///prices.db")
+        return {"path": unquote(parts.path.removeprefix("/")) or ":memory:"}

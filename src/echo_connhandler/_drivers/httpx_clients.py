@@ -15,8 +15,8 @@ from typing import Any
 import httpx
 
 from .._core.errors import MissingExtraError
+from .._core.http_properties import HttpConnProperties
 from .._core.http_requests import Origin, origin_of
-from .._core.properties import HttpConnProperties
 from .._core.redaction import MASK, SAFE_HEADERS, Redactor, redact_url
 from .tls import default_context, tls_context
 

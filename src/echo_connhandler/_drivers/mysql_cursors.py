@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from .mysql_common import CHUNK, SMALL
 
@@ -57,14 +57,33 @@ class AsyncHost(Protocol):
     async def stop(self, talk: Talk[Any]) -> None: ...
 
 
-class MySqlCursor:
-    """A result that is read in batches; off the connection, or from where it was spooled."""
+H = TypeVar("H", bound=Host | AsyncHost)
 
-    def __init__(self, connection: Host, reading: Reading | None) -> None:
-        self._connection = connection
+
+class _Spooled(Generic[H]):
+    """A result that is read off the connection, or from the file to which it was spooled."""
+
+    def __init__(self, connection: H, reading: Reading | None) -> None:
+        self._connection: H = connection
         self._reading = reading
         self._file: Any = None
         self.columns: tuple[str, ...] = () if reading is None else reading.columns
+
+    def forget(self) -> None:
+        """Drop what is left."""
+        self._leave()
+        self._reading = None
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _leave(self) -> None:
+        if self._connection.stream is self:
+            self._connection.stream = None
+
+
+class MySqlCursor(_Spooled[Host]):
+    """A result that is read in batches."""
 
     def fetch(self, count: int) -> list[tuple[Any, ...]]:
         """Return the next rows."""
@@ -106,27 +125,9 @@ class MySqlCursor:
                     connection.stop(reading.pass_over())
             self.forget()
 
-    def forget(self) -> None:
-        """Drop what is left."""
-        self._leave()
-        self._reading = None
-        if self._file is not None:
-            self._file.close()
-            self._file = None
 
-    def _leave(self) -> None:
-        if self._connection.stream is self:
-            self._connection.stream = None
-
-
-class AsyncMySqlCursor:
-    """A result that is read in batches; off the connection, or from where it was spooled."""
-
-    def __init__(self, connection: AsyncHost, reading: Reading | None) -> None:
-        self._connection = connection
-        self._reading = reading
-        self._file: Any = None
-        self.columns: tuple[str, ...] = () if reading is None else reading.columns
+class AsyncMySqlCursor(_Spooled[AsyncHost]):
+    """A result that is read in batches."""
 
     async def fetch(self, count: int) -> list[tuple[Any, ...]]:
         """Return the next rows."""
@@ -167,18 +168,6 @@ class AsyncMySqlCursor:
                 if not await connection.drive(reading.pass_over(SMALL)):
                     await connection.stop(reading.pass_over())
             self.forget()
-
-    def forget(self) -> None:
-        """Drop what is left."""
-        self._leave()
-        self._reading = None
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-
-    def _leave(self) -> None:
-        if self._connection.stream is self:
-            self._connection.stream = None
 
 
 def _from_file(talk: Talk[T], file: Any) -> T:

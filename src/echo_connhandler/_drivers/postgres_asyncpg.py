@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import logging
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -14,33 +12,28 @@ import asyncpg
 
 from .._core.errors import (
     ConnectionFailedError,
-    EchoConnError,
     ParameterError,
-    TimeoutExceededError,
 )
 from .._core.postgres.binding import OPEN, Kinds, bind, bind_many, recast, settle, typed
 from .._core.postgres.values import Types
-from .._core.sqltext import first_keyword
+from .._core.sqltext import first_keyword, split_script
 from .._core.sqlvalues import Result, Target
 from .._core.statements import statement
 from .postgres_common import (
     AT_ONCE,
-    CANCEL_GRACE,
     NO_CURSOR,
     OUTDATED,
     POOLED,
-    Clock,
     affected,
     can_declare,
     check_copy,
     in_slices,
     not_committed,
-    read_only_server,
     unsent,
 )
 from .postgres_cursors import AsyncFetched, AsyncpgCursor
 from .postgres_logins_asyncpg import NATIVE, log_in
-from .sockets import hung_up
+from .postgres_sessions_asyncpg import NOTHING, AsyncpgSession
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -52,41 +45,12 @@ if TYPE_CHECKING:
 
 __all__ = ("AsyncpgConnection", "connect")
 
-logger = logging.getLogger("echo_connhandler.sql")
-
-_NOTHING = "SELECT"  # a row of no columns; asyncpg stumbles over an empty statement
 _STATEMENTS = 100  # prepared at a time in a session
 
 
 async def connect(settings: SqlSettings) -> AsyncpgConnection:
     """Open a connection to the first of the hosts that will do."""
     return AsyncpgConnection(await log_in(settings.props), settings.props)
-
-
-class _Turns:
-    """A lock that the task which holds it may take again, as frames run statements of their own."""
-
-    def __init__(self) -> None:
-        self._lock = asyncio.Lock()
-        self._owner: object = None
-        self._depth = 0
-
-    @property
-    def taken(self) -> bool:
-        return self._lock.locked()
-
-    async def __aenter__(self) -> None:
-        task = asyncio.current_task()
-        if self._owner is not task:
-            await self._lock.acquire()
-            self._owner = task
-        self._depth += 1
-
-    async def __aexit__(self, *_: object) -> None:
-        self._depth -= 1
-        if not self._depth:
-            self._owner = None
-            self._lock.release()
 
 
 class _Plan:
@@ -100,38 +64,18 @@ class _Plan:
         self.columns = tuple([each.name for each in statement.get_attributes()])
 
 
-class AsyncpgConnection:
-    """One connection, used by one task at a time. Cancelling a call stops its statement at the server."""
+class AsyncpgConnection(AsyncpgSession):
+    """One connection, with what is said over it."""
 
     def __init__(self, raw: Any, props: SqlConnProperties) -> None:
-        self.raw = raw
+        super().__init__(raw, props)
         self.stream: Stream | None = None
         self.catalog: dict[Any, Any] = {}
-        self.session: int = raw.get_server_pid()
-        self._props = props
-        self._clock = Clock(props)
-        self._closed = False
-        self._turn = _Turns()
-        self._unsettled = False
         self._plans: OrderedDict[str, _Plan] = OrderedDict()
         self._numbered = 0
         self._prepares = True
         self._types: Types = raw.types
         self._reading: AsyncpgCursor | None = None
-        raw.add_log_listener(_note)
-
-    # What is known without I/O
-
-    @property
-    def dead(self) -> bool:
-        """Whether it must not be used again. An end that the event loop has not looked at yet counts."""
-        if self._closed or self.raw.is_closed():
-            return True
-        return not self._turn.taken and self._hung_up()
-
-    def _hung_up(self) -> bool:
-        sock = self.raw._transport.get_extra_info("socket")  # noqa: SLF001 - told nowhere else
-        return sock is None or hung_up(sock.fileno())
 
     @property
     def in_transaction(self) -> bool:
@@ -186,31 +130,7 @@ class AsyncpgConnection:
         """Ask the server for an empty statement's answer."""
         async with self._turn:
             await self._be_ready()
-            await self._guarded(self.raw.execute, _NOTHING)
-
-    def limit(self, seconds: float | None) -> None:
-        """Stop statements that still run when so many seconds have passed from now."""
-        self._clock.limit(seconds)
-
-    def remaining(self) -> float | None:
-        """Return the seconds that a statement begun now may take, None without end."""
-        return self._clock.start()
-
-    async def aclose(self) -> None:
-        """Close the connection; what it had not committed is undone."""
-        if self._closed:
-            return
-        self._closed = True
-        try:
-            if self._turn.taken or self._unsettled:
-                self.raw.terminate()
-            else:
-                await self.raw.close(timeout=CANCEL_GRACE)
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):  # OSError: TimeoutError is one
-            self.raw.terminate()
-        except BaseException:
-            self.raw.terminate()
-            raise
+            await self._guarded(self.raw.execute, NOTHING)
 
     # What the above is made of
 
@@ -275,9 +195,10 @@ class AsyncpgConnection:
         known = statement(sql, "postgres")
         # asyncpg counts no rows there: each row that is changed is answered with one.
         counted = known.first in ("INSERT", "UPDATE", "DELETE") and "returning" not in sql.lower()
-        if not counted or len(bound) == 1:
+        single = split_script(sql, "postgres")  # without what may follow it: `;`, comments
+        if not counted or len(bound) == 1 or len(single) != 1:
             return sum([(await self._answer(sql, kinds, values)).affected for values in bound])
-        text = typed(sql.rstrip().removesuffix(";") + "\nRETURNING 1", kinds)
+        text = typed(single[0] + "\nRETURNING 1", kinds)
         plan, rows = await self._fitting(text, kinds, bound, once=False)
         return len(await self._guarded(plan.statement.fetchmany, rows))
 
@@ -322,69 +243,6 @@ class AsyncpgConnection:
             if free and self.raw.is_closed():
                 raise unsent(error) from error
             raise failed from error
-
-    async def call(self, call: Any, *args: Any, **options: Any) -> Any:
-        """Await one call of asyncpg's: for frames."""
-        return await self._guarded(call, *args, **options)
-
-    async def stopped(self) -> None:
-        """Wait until the server has stopped what was cancelled: for frames."""
-        await self._settle()
-
-    async def _guarded(self, call: Any, *args: Any, **options: Any) -> Any:
-        """Await one call of asyncpg's within the time that a statement has; leave it stopped if it is cancelled."""
-        timeout = self._clock.start()
-        try:
-            return await call(*args, timeout=timeout, **options)
-        except TimeoutError as error:
-            raised = self.failed(error)
-            await self._settle()
-            raise raised from error
-        except (asyncpg.QueryCanceledError, asyncpg.PostgresConnectionError, asyncpg.InternalClientError) as error:
-            raise self.failed(error) from error
-        except asyncio.CancelledError:
-            self._unsettled = True
-            with anyio.CancelScope(shield=True):
-                await self._settle()
-            raise
-
-    def failed(self, error: BaseException) -> BaseException:
-        """Return what `run` would raise when asyncpg raised `error`, and note a dead connection."""
-        if isinstance(error, TimeoutError) and not isinstance(error, EchoConnError):
-            self._unsettled = True
-            return TimeoutExceededError(f"the statement was stopped {self._clock.over() or 'after its time'}")
-        if isinstance(error, asyncpg.QueryCanceledError) and (why := self._clock.over(str(error))) is not None:
-            return TimeoutExceededError(f"the statement was stopped {why}")
-        if isinstance(error, asyncpg.ReadOnlySQLTransactionError) and self._expects_writes():
-            self.raw.terminate()
-            return read_only_server(error)
-        if isinstance(error, asyncpg.InternalClientError):
-            self.raw.terminate()
-            if "cannot switch to state" in str(error):  # the server has said goodbye; nothing was sent after that
-                return ConnectionFailedError("the server has closed the connection")
-        if isinstance(error, OSError | asyncpg.PostgresConnectionError) and not isinstance(error, EchoConnError):
-            self.raw.terminate()
-            said = error.__cause__
-            if said is not None and isinstance(said, asyncpg.PostgresError):
-                error.__cause__ = None
-                error = said  # the server's last words, which tell why it hung up
-        return error
-
-    def _expects_writes(self) -> bool:
-        wanted = self._props.target_session_attrs
-        return wanted in ("read-write", "primary") and getattr(self.raw.get_settings(), "in_hot_standby", "") != "off"
-
-    async def _settle(self) -> None:
-        """Wait until the server has stopped what was cancelled, or give the connection up."""
-        try:
-            async with asyncio.timeout(CANCEL_GRACE):
-                await self.raw.execute(_NOTHING)
-            self._unsettled = False
-        except BaseException as error:
-            self.raw.terminate()
-            if not isinstance(error, Exception):
-                raise
-            logger.warning("a cancelled statement did not stop; its connection is given up: %s", error)
 
     # Cursors
 
@@ -441,7 +299,3 @@ class AsyncpgConnection:
         with anyio.CancelScope(shield=True):
             if not self.dead and self.raw.is_in_transaction():
                 await self._answer("ROLLBACK")
-
-
-def _note(_: Any, message: Any) -> None:
-    logger.debug("PostgreSQL says: %s: %s", getattr(message, "severity", ""), getattr(message, "message", message))

@@ -18,16 +18,15 @@ from .._core.errors import ConnectionFailedError, ParameterError
 from .._core.extras import require
 from .._core.postgres.binding import bind, settle, typed
 from .._core.postgres.copy_plan import CopyPlan, Described, Question, copy_out, plan
-from .._core.postgres.copy_read import decode
 from .._core.postgres.copy_rows import MessageRows
 from .._core.postgres.copy_write import Loading, loading
-from .._core.postgres.row_frames import rows_to_arrow
+from .._core.postgres.frames import Frames
 from .._core.postgres.types import Column
 from .postgres_common import CANCEL_GRACE
+from .postgres_frames_common import MOST_BYTES, SAVEPOINT, UNDO, WHOLE, FrameHost
 from .postgres_wires import LibpqWire, SocketWire, Steps, checked
 
 if TYPE_CHECKING:
-    import psycopg
     import pyarrow as pa
 
     from .._core.sqlvalues import Result, Target
@@ -37,9 +36,6 @@ __all__ = ("Host", "Stream", "load", "open_batches")
 
 T = TypeVar("T")
 
-MOST_BYTES = 1 << 29  # of a batch, whatever its rows: so much is held in memory
-WHOLE = 2**31 - 1  # rows of a batch that is to be the whole result
-_SAVEPOINT = "_echo_frames"
 _SPOOLED = 4 << 20  # bytes that go to the file at once
 
 
@@ -50,22 +46,8 @@ class Stream(Protocol):
         """Move what is still to come to a file on disk, so that the connection is free for other statements."""
 
 
-class Host(Protocol):
-    """What frames need of the connection that they belong to.
-
-    Before each operation of its own (run, run_many, open, a cursor's fetch, ping, and open_batches and load before they
-    call in here) the connection calls `self.stream.spool()` unless `stream` is None. It is set and cleared here.
-    """
-
-    raw: psycopg.Connection[Any]
-    stream: Stream | None
-    catalog: dict[Any, Any]  # empty at first; what was learned about the server's types is kept in it
-
-    @property
-    def dead(self) -> bool: ...
-
-    @property
-    def in_transaction(self) -> bool: ...
+class Host(FrameHost[Stream], Protocol):
+    """What frames need of the connection that they belong to."""
 
     def run(self, sql: str, params: tuple[Any, ...], most: int | None = None) -> Result: ...
 
@@ -163,16 +145,14 @@ class CopyBatches:
         self._host = host
         self._plan = made
         self._wanted = rows
-        self._schema: pa.Schema | None = None
-        self._settled = settled
-        self._begun = False
+        self._frames = Frames(made, settled=settled)
         self._rows = MessageRows(len(made.kinds))
         self._file: Any = None
         self._failure: Exception | None = None
         pgconn = host.raw.pgconn
         self._saved = host.in_transaction
         if self._saved:
-            host.run(f"SAVEPOINT {_SAVEPOINT}", ())
+            host.run(f"SAVEPOINT {SAVEPOINT}", ())
         through = pgconn.ssl_in_use or not hasattr(os, "readv")
         self._wire: SocketWire | LibpqWire = LibpqWire(pgconn) if through else SocketWire(pgconn)
         host.stream = self
@@ -219,15 +199,9 @@ class CopyBatches:
 
     def _batch(self) -> pa.RecordBatch | None:
         found, messages = self._rows.take(self._wanted)
-        if not len(found.begins) and self._begun:
-            self._rows.drop(messages)
-            return None
-        self._begun = True
-        batch = decode(found, self._plan.names, self._plan.kinds, self._schema)
+        batch = self._frames.of_copy(found)
         del found
         self._rows.drop(messages)
-        if self._settled:
-            self._schema = batch.schema
         return batch
 
     def _finish(self) -> None:
@@ -236,7 +210,7 @@ class CopyBatches:
             self._host.stream = None
             if self._saved and not self._host.dead:
                 self._saved = False
-                self._host.run(f"RELEASE SAVEPOINT {_SAVEPOINT}", ())
+                self._host.run(f"RELEASE SAVEPOINT {SAVEPOINT}", ())
 
     # Leaving early, or making room
 
@@ -292,8 +266,7 @@ class CopyBatches:
             if not self._host.dead:
                 raw.wait(self._wire.end(), 0.1, CANCEL_GRACE)
                 if undo:
-                    text = f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}; RELEASE SAVEPOINT {_SAVEPOINT}"
-                    raw.wait(_execute(raw.pgconn, text), 0.1, CANCEL_GRACE)
+                    raw.wait(_execute(raw.pgconn, UNDO), 0.1, CANCEL_GRACE)
         except (errors.Error, ConnectionFailedError, OSError):
             raw.close()
         except BaseException:
@@ -316,11 +289,8 @@ class RowBatches:
     def __init__(
         self, host: Host, sql: str, params: tuple[Any, ...], made: CopyPlan, rows: int, *, settled: bool
     ) -> None:
-        self._plan = made
         self._wanted = rows
-        self._settled = settled
-        self._schema: pa.Schema | None = None
-        self._begun = False
+        self._frames = Frames(made, settled=settled)
         if made.names:
             self._cursor: Cursor | None = host.open(sql, params)
         else:
@@ -329,14 +299,7 @@ class RowBatches:
 
     def fetch(self) -> pa.RecordBatch | None:
         """Return the next batch; None at the end."""
-        rows = [] if self._cursor is None else self._cursor.fetch(self._wanted)
-        if not rows and self._begun:
-            return None
-        self._begun = True
-        batch = rows_to_arrow(rows, self._plan.names, self._plan.kinds, self._schema)
-        if self._settled:
-            self._schema = batch.schema
-        return batch
+        return self._frames.of_values([] if self._cursor is None else self._cursor.fetch(self._wanted))
 
     def close(self) -> None:
         """End the query."""

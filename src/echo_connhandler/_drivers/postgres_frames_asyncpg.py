@@ -9,23 +9,22 @@ import asyncio
 import contextlib
 import os
 import tempfile
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Coroutine, Generator
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import anyio
-import asyncpg
 from anyio import to_thread
 
 from .._core.errors import ConnectionFailedError, ParameterError
 from .._core.extras import require
 from .._core.postgres.binding import bind, settle, typed
 from .._core.postgres.copy_plan import CopyPlan, Described, Question, plan, row_description
-from .._core.postgres.copy_read import decode
 from .._core.postgres.copy_rows import MarkedRows
 from .._core.postgres.copy_write import Loading, loading
-from .._core.postgres.row_frames import rows_to_arrow
+from .._core.postgres.frames import Frames
 from .._core.postgres.types import Column
-from .postgres_frames import MOST_BYTES, WHOLE
+from .postgres_frames_common import MOST_BYTES, SAVEPOINT, UNDO, WHOLE, FrameHost
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -37,7 +36,6 @@ __all__ = ("Host", "Stream", "load", "open_batches")
 
 T = TypeVar("T")
 
-_SAVEPOINT = "_echo_frames"
 _AHEAD = 1 << 25  # bytes that are read while nobody asks for them
 
 
@@ -48,22 +46,8 @@ class Stream(Protocol):
         """Move what is still to come to a file on disk, so that the connection is free for other statements."""
 
 
-class Host(Protocol):
-    """What frames need of the connection that they belong to.
-
-    Before each operation of its own (run, run_many, open, a cursor's fetch, ping, and open_batches and load before they
-    call in here) the connection awaits `self.stream.spool()` unless `stream` is None. It is set and cleared here.
-    """
-
-    raw: asyncpg.Connection[Any]
-    stream: Stream | None
-    catalog: dict[Any, Any]  # empty at first; what was learned about the server's types is kept in it
-
-    @property
-    def dead(self) -> bool: ...
-
-    @property
-    def in_transaction(self) -> bool: ...
+class Host(FrameHost[Stream], Protocol):
+    """What frames need of the connection that they belong to."""
 
     async def run(self, sql: str, params: tuple[Any, ...], most: int | None = None) -> Result: ...
 
@@ -72,8 +56,8 @@ class Host(Protocol):
     async def call(self, call: Any, *args: Any, **options: Any) -> Any:
         """Await one call of asyncpg's within the time that a statement has; leave it stopped if it is cancelled."""
 
-    async def stopped(self) -> None:
-        """Wait until the server has stopped what was cancelled, or give the connection up."""
+    async def stopped(self, sql: str = ...) -> None:
+        """Wait until the server has stopped what was cancelled, and execute `sql` then; or give the connection up."""
 
     def remaining(self) -> float | None:
         """Return the seconds that a statement begun now may take, None without end; 0.001 when there are none left."""
@@ -177,6 +161,29 @@ async def _answered(host: Host, steps: Generator[Question, list[tuple[Any, ...]]
         return made
 
 
+class _Stepwise:
+    """Awaits a coroutine, and tells each future that it waits for."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, object], batches: CopyBatches) -> None:
+        self._coroutine = coroutine
+        self._batches = batches
+
+    def __await__(self) -> Generator[Any, Any, object]:
+        step = partial(self._coroutine.send, None)
+        while True:
+            try:
+                future = step()
+            except StopIteration as end:
+                return end.value
+            self._batches.waits(future)
+            try:
+                yield future
+            except BaseException as error:  # noqa: BLE001 - it's the coroutine's to see
+                step = partial(self._coroutine.throw, error)
+            else:
+                step = partial(self._coroutine.send, None)
+
+
 class CopyBatches:
     """The result of a query, read by COPY in a task of its own, as asyncpg hands the bytes to who is waiting for them.
 
@@ -187,15 +194,14 @@ class CopyBatches:
         self._host = host
         self._plan = made
         self._wanted = rows
-        self._settled = settled
-        self._schema: pa.Schema | None = None
-        self._begun = False
+        self._frames = Frames(made, settled=settled)
         self._rows = MarkedRows(mark, len(made.kinds))
         self._most = 2**62 if rows >= WHOLE else MOST_BYTES
         self._news = asyncio.Event()
         self._room = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._ended = self._saved = False
+        self._ended = self._saved = self._left = self._taking = False
+        self._waiter: asyncio.Future[Any] | None = None
         self._failure: Exception | None = None
         self._file: Any = None
 
@@ -203,7 +209,7 @@ class CopyBatches:
         """Begin, and wait for the first row or an error."""
         self._saved = self._host.in_transaction
         if self._saved:
-            await self._host.run(f"SAVEPOINT {_SAVEPOINT}", ())
+            await self._host.run(f"SAVEPOINT {SAVEPOINT}", ())
         self._task = asyncio.create_task(self._copy())
         self._host.stream = self
         async with self._abandoned_on_failure():
@@ -211,7 +217,12 @@ class CopyBatches:
 
     async def _copy(self) -> None:
         try:
-            await self._host.raw.copy_from_query(self._plan.query, output=self._take, format="binary")
+            if not self._left:
+                await _Stepwise(
+                    self._host.raw.copy_from_query(self._plan.query, output=self._take, format="binary"), self
+                )
+        except asyncio.CancelledError:  # of the future alone, see `_leave`; nobody cancels the task
+            pass
         except Exception as error:  # noqa: BLE001 - raised by who reads
             self._failure = error
         finally:
@@ -219,14 +230,39 @@ class CopyBatches:
             self._news.set()
 
     async def _take(self, piece: bytes) -> None:
-        if self._file is None:
+        self._taking = True
+        try:
+            if self._left:
+                return
+            if self._file is not None:
+                await to_thread.run_sync(self._file.write, len(piece).to_bytes(8, "big") + piece)
+                return
             self._rows.feed(piece)
             self._news.set()
-            while self._file is None and self._full():
+            while self._file is None and not self._left and self._full():
                 self._room.clear()
                 await self._room.wait()
-        else:
-            await to_thread.run_sync(self._file.write, len(piece).to_bytes(8, "big") + piece)
+        finally:
+            self._taking = False
+
+    def waits(self, future: asyncio.Future[Any]) -> None:
+        """Note what asyncpg, or `_take` on its behalf, waits for from now on."""
+        self._waiter = future
+        if self._left:
+            self._leave()
+
+    def _leave(self) -> None:
+        """Have the COPY stopped, where it has not ended already.
+
+        asyncpg asks the server to stop when the future that it waits for is cancelled. An error raised by `_take`, or
+        a cancelled task, would have it ask after the end too: then it would wait for an answer that never comes. And
+        it doesn't ask if the next piece comes before it has seen that the future is cancelled.
+        """
+        self._left = True
+        self._room.set()
+        if self._waiter is not None and not self._taking:
+            self._host.raw._transport.pause_reading()  # noqa: SLF001 - asyncpg has no name for it
+            self._waiter.cancel()
 
     def _full(self) -> bool:
         rows = self._rows
@@ -280,13 +316,8 @@ class CopyBatches:
 
     def _decode(self, parts: list[bytes]) -> tuple[pa.RecordBatch, bytes, int] | None:
         rows, rest, left = self._rows.split(parts, self._wanted)
-        if not len(rows.begins) and self._begun:
-            return None
-        self._begun = True
-        batch = decode(rows, self._plan.names, self._plan.kinds, self._schema)
-        if self._settled:
-            self._schema = batch.schema
-        return batch, rest, left
+        batch = self._frames.of_copy(rows)
+        return None if batch is None else (batch, rest, left)
 
     async def _finish(self) -> None:
         """Give the connection back."""
@@ -295,7 +326,7 @@ class CopyBatches:
             if self._task is not None:
                 await self._task
             if self._saved and self._failure is None and not self._host.dead:
-                await self._host.call(self._host.raw.execute, f"RELEASE SAVEPOINT {_SAVEPOINT}")
+                await self._host.call(self._host.raw.execute, f"RELEASE SAVEPOINT {SAVEPOINT}")
 
     # Leaving early, or making room
 
@@ -340,13 +371,13 @@ class CopyBatches:
             return
         self._host.stream = None
         ended = self._ended
-        self._task.cancel()
+        self._leave()
         await asyncio.wait({self._task})
         if self._host.dead:
             return
+        self._host.raw._transport.resume_reading()  # noqa: SLF001
         if undo:
-            text = f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}; RELEASE SAVEPOINT {_SAVEPOINT}"
-            await self._host.call(self._host.raw.execute, text)
+            await self._host.stopped(UNDO)
         elif not ended:
             await self._host.stopped()
 
@@ -358,9 +389,7 @@ class RowBatches:
         self._host = host
         self._plan = made
         self._wanted = rows
-        self._settled = settled
-        self._schema: pa.Schema | None = None
-        self._begun = False
+        self._frames = Frames(made, settled=settled)
         self._cursor: AsyncCursor | None = None
 
     async def start(self, sql: str, params: tuple[Any, ...]) -> None:
@@ -372,14 +401,7 @@ class RowBatches:
 
     async def fetch(self) -> pa.RecordBatch | None:
         """Return the next batch; None at the end."""
-        rows = [] if self._cursor is None else await self._cursor.fetch(self._wanted)
-        if not rows and self._begun:
-            return None
-        self._begun = True
-        batch = rows_to_arrow(rows, self._plan.names, self._plan.kinds, self._schema)
-        if self._settled:
-            self._schema = batch.schema
-        return batch
+        return self._frames.of_values([] if self._cursor is None else await self._cursor.fetch(self._wanted))
 
     async def aclose(self) -> None:
         """End the query."""

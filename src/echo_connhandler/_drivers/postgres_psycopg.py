@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import logging
-import threading
 from collections import OrderedDict
 from collections.abc import Generator, Iterable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg import errors, pq
@@ -25,7 +23,6 @@ from .postgres_common import (
     NO_CURSOR,
     OUTDATED,
     POOLED,
-    Clock,
     affected,
     can_declare,
     check_copy,
@@ -35,8 +32,8 @@ from .postgres_common import (
     unsent,
 )
 from .postgres_cursors import Fetched, PsycopgCursor
-from .postgres_logins import NATIVE, TICK, Values, log_in
-from .sockets import hung_up
+from .postgres_logins import NATIVE, Values, log_in
+from .postgres_sessions import PsycopgSession
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -47,10 +44,6 @@ if TYPE_CHECKING:
     from .registry import SqlSettings
 
 __all__ = ("PsycopgConnection", "connect")
-
-logger = logging.getLogger("echo_connhandler.sql")
-
-T = TypeVar("T")
 
 _STATEMENTS = 100  # prepared at a time in a session
 _IDLE = pq.TransactionStatus.IDLE
@@ -76,21 +69,13 @@ class _Plan:
         self.loaders: list[tuple[int, Loader]] = []
 
 
-class PsycopgConnection:
-    """One connection. One thread at a time uses it; `cancel` and `close` may come from any."""
+class PsycopgConnection(PsycopgSession):
+    """One connection, with what is said over it."""
 
     def __init__(self, raw: psycopg.Connection[Any], props: SqlConnProperties) -> None:
-        self.raw = raw
+        super().__init__(raw, props)
         self.stream: Stream | None = None
         self.catalog: dict[Any, Any] = {}
-        self.session = raw.pgconn.backend_pid
-        self._pg = raw.pgconn
-        self._props = props
-        self._clock = Clock(props)
-        self._closed = False
-        self._in_use = threading.RLock()
-        self._cancelling = threading.Lock()
-        self._running = False
         self._plans: OrderedDict[str, _Plan] = OrderedDict()
         self._numbered = 0
         self._prepares = True
@@ -98,19 +83,6 @@ class PsycopgConnection:
         self._types = Types()
         self._values = Transformer(Values(raw))
         self._reading: PsycopgCursor | None = None
-        raw.add_notice_handler(_note)
-
-    # What is known without I/O
-
-    @property
-    def dead(self) -> bool:
-        """Whether it must not be used again. A server's goodbye that has arrived counts."""
-        if self._closed or self._pg.status != pq.ConnStatus.OK:
-            return True
-        return not self._running and self._hung_up()
-
-    def _hung_up(self) -> bool:
-        return hung_up(self._pg.socket)
 
     @property
     def in_transaction(self) -> bool:
@@ -163,38 +135,6 @@ class PsycopgConnection:
         """Ask the server for an empty statement's answer."""
         with self._using():
             self._answer("", once=True)
-
-    def limit(self, seconds: float | None) -> None:
-        """Stop statements that still run when so many seconds have passed from now."""
-        self._clock.limit(seconds)
-
-    # Ending
-
-    def cancel(self) -> None:
-        """Stop the statement that runs now. It asks in a thread of its own and waits for nothing."""
-        if self._running and not self._closed and not self._cancelling.locked():
-            threading.Thread(target=self._cancel, daemon=True, name="echo-connhandler-cancel").start()
-
-    def _cancel(self) -> None:
-        # While this holds the lock no other statement begins, so none but the one that runs now is hit.
-        if self._cancelling.acquire(blocking=False):
-            try:
-                if self._running:
-                    self.raw.cancel_safe(timeout=CANCEL_GRACE)
-            except (psycopg.Error, OSError) as error:
-                logger.warning("a statement could not be cancelled: %s", error)
-            finally:
-                self._cancelling.release()
-
-    def close(self) -> None:
-        """Close the connection, at the end of the statement that runs."""
-        self._closed = True
-        if self._in_use.acquire(blocking=False):
-            try:
-                with self._cancelling:
-                    self.raw.close()
-            finally:
-                self._in_use.release()
 
     # What the above is made of
 
@@ -349,8 +289,6 @@ class PsycopgConnection:
             self._stale += [plan.name for plan in self._plans.values()]
         self._plans.clear()
 
-    # What libpq does
-
     def _sending(self, plan: _Plan, values: list[Any], most: int | None) -> Generator[Any, Any, list[Any]]:
         free = self._pg.transaction_status == _IDLE  # within a transaction a request to stop would undo it
         talks.send(self._pg, plan.query, plan.name, values)
@@ -360,40 +298,6 @@ class PsycopgConnection:
 
     def _stop_rest(self) -> None:
         self.raw.cancel_safe(timeout=CANCEL_GRACE)
-
-    def drive(self, steps: Generator[int, int, T]) -> T:
-        """Drive a generator of psycopg's kind to its end, within the time that a statement has."""
-        timeout = self._clock.start()
-        self._running = True
-        try:
-            return self.raw.wait(steps, TICK, timeout)  # type: ignore[arg-type]
-        except errors._WaitTimeout as error:  # noqa: SLF001 - it has no other name
-            self._stop(steps)
-            raise TimeoutExceededError(f"the statement was stopped {self._clock.over()}") from error
-        except errors.QueryCanceled as error:
-            why = self._clock.over(str(error))
-            if why is None:
-                raise
-            raise TimeoutExceededError(f"the statement was stopped {why}") from error
-        finally:
-            with self._cancelling:  # a request to cancel that is on its way must not hit the next statement
-                self._running = False
-            if self._pg.status != pq.ConnStatus.OK:
-                self._closed = True
-
-    def _stop(self, steps: Generator[int, int, T]) -> None:
-        """Stop the statement at the server, or give the connection up."""
-        try:
-            self.raw.cancel_safe(timeout=CANCEL_GRACE)
-            self.raw.wait(steps, TICK, CANCEL_GRACE)  # type: ignore[arg-type]
-        except errors.QueryCanceled:
-            return
-        except (psycopg.Error, OSError):
-            self._closed = True
-
-    def _expects_writes(self) -> bool:
-        wanted = self._props.target_session_attrs
-        return wanted in ("read-write", "primary") and self._pg.parameter_status(b"in_hot_standby") != b"off"
 
     # Cursors
 
@@ -461,7 +365,3 @@ class PsycopgConnection:
         except BaseException:
             self._roll_back()
             raise
-
-
-def _note(diagnostic: Any) -> None:
-    logger.debug("PostgreSQL says: %s: %s", diagnostic.severity, diagnostic.message_primary)

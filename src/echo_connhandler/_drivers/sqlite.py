@@ -19,7 +19,7 @@ from .sqlite_frames import SqliteBatches, insert_rows
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from .._core.properties import SqlLiteConnProperties
+    from .._core.sql_properties import SqlLiteConnProperties
     from .registry import SqlSettings
 
 __all__ = ("SqliteConnection", "connect", "open_arguments")

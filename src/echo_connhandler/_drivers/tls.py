@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 
 from .._core.http_options import InsecureTlsWarning, weaknesses
-from .._core.properties import HttpConnProperties
+from .._core.http_properties import HttpConnProperties
 
 __all__ = ("default_context", "load_client_cert", "stamps", "tls_context", "warn_of_weak_tls")
 

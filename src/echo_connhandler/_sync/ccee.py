@@ -13,7 +13,7 @@ from .._core.csv_frames import read_csv
 from .._core.errors import UnexpectedContentError, UnexpectedStatusError
 from .._core.extras import require
 from .._core.frames import to_pandas, to_polars
-from .._core.properties import HttpConnProperties
+from .._core.http_properties import HttpConnProperties
 from .http import HttpCalls
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from .._concurrency import shielded
+from .._concurrency import Outcome, monotonic, shielded
 from .._core.batches import joined, length_of
 from .._core.errors import (
     ConnectionFailedError,
@@ -25,7 +25,7 @@ from .._core.frames import (
     is_rereadable,
     iter_slices,
 )
-from .._core.retry import NO_RETRIES, Kind, Resilience, for_call
+from .._core.retry import NO_RETRIES, Kind, Resilience, single
 from .._core.sqlvalues import Target, WriteMode
 from .retry import persist
 from .sql import SqlCalls
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 __all__ = ("Load",)
 
 logger = logging.getLogger("echo_connhandler.sql")
+
+T = TypeVar("T")
 
 
 class Load:
@@ -52,6 +54,7 @@ class Load:
         keys: tuple[str, ...],
         batch_rows: int,
         progress: Callable[[int, int | None], object] | None,
+        policy: Resilience,
     ) -> None:
         self._calls = calls
         self._dialect = calls._dialect  # noqa: SLF001 - one class in two
@@ -59,6 +62,7 @@ class Load:
         self._table, self._schema, self._keys = table, schema, keys
         self._batch_rows = batch_rows
         self._progress = progress
+        self._policy, self._since = policy, monotonic()
         self._total = length_of(frame)
         self._told = -1
         self._begun = False
@@ -80,7 +84,7 @@ class Load:
             return self._merge(mode, slices, names)
         return self._insert(self._dialect.target(self._table, self._schema, names), slices)
 
-    def write_anew(self, mode: WriteMode, retry: Resilience | int | None) -> int:
+    def write_anew(self, mode: WriteMode) -> int:
         """Do it for "create" and "replace" where the database commits as soon as it makes a table.
 
         The rows go to a table under another name, which gets its own one at the end, at once. Nothing is left of it
@@ -91,16 +95,16 @@ class Load:
             raise QueryError(
                 f"this database commits when a table is made: call write_frame(mode={mode!r}) outside of transaction()"
             )
-        policy = for_call(self._calls.resilience, retry)
 
         def attempt() -> int:
             return self._anew(mode)
 
         return persist(
             attempt,
-            policy,
+            self._policy,
             lambda _: None,
             named=lambda: self._calls._named("write_frame"),  # noqa: SLF001
+            started=self._since,
         )
 
     def _anew(self, mode: WriteMode) -> int:
@@ -132,11 +136,11 @@ class Load:
         """Give the new table its name; one that had it is dropped."""
         aside = f"echo_old_{uuid.uuid4().hex}" if present else None
         try:
-            self._do(self._dialect.rename_sql(new, self._table, self._schema, aside), repeatable=False)
+            self._end(self._dialect.rename_sql(new, self._table, self._schema, aside), repeatable=False)
         except OutcomeUnknownError:
             # Either this drops the table, and a late renaming finds none, or it had its name by then.
             try:
-                self._do(self._dialect.drop_table_sql(new, self._schema, missing_ok=False))
+                self._end(self._dialect.drop_table_sql(new, self._schema, missing_ok=False))
             except QueryError:
                 logger.debug("the answer to the renaming of %s was lost, but it was done", new)
             else:
@@ -146,7 +150,7 @@ class Load:
 
     def _drop(self, table: str) -> None:
         try:
-            self._do(self._dialect.drop_table_sql(table, self._schema))
+            self._end(self._dialect.drop_table_sql(table, self._schema))
         except Exception as error:  # noqa: BLE001 - what matters has been done or has failed before
             logger.warning("the table %s could not be dropped; it is of no use any more: %s", table, error)
 
@@ -219,7 +223,7 @@ class Load:
         def work(connection: SqlConnection) -> int:
             return connection.load(target, batch)
 
-        self._calls._sync_with_connection("write_frame", work, NO_RETRIES)  # noqa: SLF001
+        self._work(work)
 
     def _check_unique(self, seen: list[pa.RecordBatch]) -> None:
         if seen and (key := find_duplicate_key(joined(seen), self._keys)) is not None:
@@ -231,16 +235,27 @@ class Load:
             self._told = done
             self._progress(done, self._total)
 
-    def _do(self, sql: str, *, repeatable: bool = True) -> int:
+    def _do(self, sql: str) -> int:
         def work(connection: SqlConnection) -> int:
             return (connection.run(sql, ())).affected
 
-        return self._calls._sync_with_connection(  # noqa: SLF001
-            "write_frame", work, NO_RETRIES, repeatable=repeatable
-        )
+        return self._work(work)
 
     def _ask(self, sql: str, values: tuple[Any, ...]) -> Any:
         def work(connection: SqlConnection) -> Any:
             return (connection.run(sql, values)).rows[0][0]
 
-        return self._calls._sync_with_connection("write_frame", work, NO_RETRIES)  # noqa: SLF001
+        return self._work(work)
+
+    def _work(self, work: Callable[[SqlConnection], Outcome[T]]) -> T:
+        """Do one step, in what is left of the call's time; it is begun anew with the whole, never by itself."""
+        once = single(self._policy, monotonic() - self._since)
+        return self._calls._sync_with_connection("write_frame", work, once)  # noqa: SLF001
+
+    def _end(self, sql: str, *, repeatable: bool = True) -> None:
+        """Execute a statement that brings the write to its end, or undoes it: no deadline cuts it short."""
+
+        def work(connection: SqlConnection) -> None:
+            connection.run(sql, ())
+
+        self._calls._sync_with_connection("write_frame", work, NO_RETRIES, repeatable=repeatable)  # noqa: SLF001

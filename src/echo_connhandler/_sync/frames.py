@@ -102,7 +102,7 @@ class FrameCalls(SqlCalls):
             sql: a query.
             params: see `execute`.
             batch_rows: rows in a batch, at most.
-            retry: see `execute`; after the first batch nothing is retried.
+            retry: see `execute`; after the first batch nothing is retried, and no deadline holds.
 
         Raises:
             QueryError: a later batch has a value that does not fit; the message says how to CAST it.
@@ -173,10 +173,10 @@ class FrameCalls(SqlCalls):
             MissingExtraError: pyarrow is not installed.
         """
         keys = check_write(mode, keys, batch_rows)
-        load = Load(self, frame, table, schema, keys, batch_rows, progress)
+        load = Load(self, frame, table, schema, keys, batch_rows, progress, for_call(self.resilience, retry))
 
         if self._dialect.swap_text is not None and mode in ("create", "replace"):
-            return load.write_anew(mode, retry)
+            return load.write_anew(mode)
 
         def write(_: Self) -> int:
             return load.write(mode)

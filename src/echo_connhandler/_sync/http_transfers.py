@@ -27,9 +27,8 @@ from .retry import persist
 
 __all__ = ("HttpTransfers",)
 
-_BLOCK = (
-    1 << 20
-)  # bytes held before they are written: a worker thread per network packet would cost more than the packet
+# Bytes held before they are written: a worker thread per network packet would cost more than the packet.
+_BLOCK = 1 << 20
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -11,7 +11,7 @@ from .._core.errors import UnexpectedContentError
 from .._core.extras import require
 from .._core.frames import to_pandas, to_polars
 from .._core.http_requests import RequestOptions
-from .._core.ons import OnsHttpConnProperties, report_table
+from .._core.ons import OnsHttpConnProperties, ReportOptions, report_table
 from .http import HttpCalls
 
 if TYPE_CHECKING:
@@ -74,38 +74,12 @@ class OnsCalls(HttpCalls):
             text = self._redactor(f"{method} {response.request.url}: {error}")
             raise UnexpectedContentError(text, response, scrub=self._redactor) from error
 
-    def read_to_pandas(
-        self,
-        endpoint: str,
-        *,
-        method: str = "POST",
-        sheet: str | int = 0,
-        skip_rows: int = 0,
-        separator: str = ";",
-        decimal: Literal[",", "."] | None = None,
-        **options: Unpack[RequestOptions],
-    ) -> pd.DataFrame:
+    def read_to_pandas(self, endpoint: str, **options: Unpack[ReportOptions]) -> pd.DataFrame:
         """Ask for a report and return it as a `pandas.DataFrame`; see `read_to_arrow`."""
         require("pandas", extra="pandas", purpose="reading pandas frames")
-        table = self.read_to_arrow(
-            endpoint, method=method, sheet=sheet, skip_rows=skip_rows, separator=separator, decimal=decimal, **options
-        )
-        return in_thread(to_pandas, table)
+        return in_thread(to_pandas, self.read_to_arrow(endpoint, **options))
 
-    def read_to_polars(
-        self,
-        endpoint: str,
-        *,
-        method: str = "POST",
-        sheet: str | int = 0,
-        skip_rows: int = 0,
-        separator: str = ";",
-        decimal: Literal[",", "."] | None = None,
-        **options: Unpack[RequestOptions],
-    ) -> pl.DataFrame:
+    def read_to_polars(self, endpoint: str, **options: Unpack[ReportOptions]) -> pl.DataFrame:
         """Ask for a report and return it as a `polars.DataFrame`; see `read_to_arrow`."""
         require("polars", extra="polars", purpose="reading polars frames")
-        table = self.read_to_arrow(
-            endpoint, method=method, sheet=sheet, skip_rows=skip_rows, separator=separator, decimal=decimal, **options
-        )
-        return in_thread(to_polars, table)
+        return in_thread(to_polars, self.read_to_arrow(endpoint, **options))

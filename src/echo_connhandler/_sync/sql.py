@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .._concurrency import Outcome, releasing, shielded
+from .._concurrency import Outcome, monotonic, releasing, shielded
 from .._core.errors import QueryError
 from .._core.retry import NO_RETRIES, Resilience, for_call
 from .._core.sqltext import controls_transaction, native, split_script
@@ -137,9 +137,9 @@ class SqlCalls(SqlTransactions):
     ) -> Iterator[Row]:
         """Execute a query and yield its rows, holding no more than `batch_size` of them at once.
 
-        Until the first row comes it's retried like other calls; later failures are raised, as the rows already
-        yielded can't be taken back. Calls that the same task or thread makes meanwhile use the same connection.
-        It may be left early.
+        Until the first row comes it's retried like other calls, and a deadline holds; later failures are raised, as the
+        rows already yielded can't be taken back. Calls that the same task or thread makes meanwhile use the same
+        connection. It may be left early.
 
         Raises:
             QueryError: see `fetch_all`.
@@ -179,12 +179,12 @@ class SqlCalls(SqlTransactions):
 
     def list_tables(self, schema: str | None = None) -> list[str]:
         """Return the names of tables and views, sorted."""
-        result = self._sync_catalogue("list_tables", *self._dialect.list_tables_sql(schema))
+        result = self._sync_catalogue("list_tables", *self._dialect.tables(schema))
         return [row[0] for row in result.rows]
 
     def table_exists(self, table: str, schema: str | None = None) -> bool:
         """Tell whether there is a table or view of that name."""
-        result = self._sync_catalogue("table_exists", *self._dialect.table_exists_sql(table, schema))
+        result = self._sync_catalogue("table_exists", *self._dialect.exists(table, schema))
         return bool(result.rows[0][0])
 
     def describe_table(self, table: str, schema: str | None = None) -> list[ColumnInfo]:
@@ -193,7 +193,7 @@ class SqlCalls(SqlTransactions):
         Raises:
             QueryError: there is no such table.
         """
-        result = self._sync_catalogue("describe_table", *self._dialect.describe_table_sql(table, schema))
+        result = self._sync_catalogue("describe_table", *self._dialect.describe(table, schema))
         if not result.rows:
             raise QueryError(f"{self._named('describe_table')}: there is no table {table!r}")
         return [self._dialect.column_info(row) for row in result.rows]
@@ -254,6 +254,7 @@ class SqlCalls(SqlTransactions):
     ) -> tuple[Held, T]:
         """Return a connection held for the caller and what `opening` gave on it, retried until it gives something."""
         policy = for_call(self.resilience, retry)
+        began, deadline = monotonic(), policy.deadline
         joined = self._sync_joined()
         if joined is not None and joined.in_transaction:
             policy = NO_RETRIES
@@ -262,13 +263,14 @@ class SqlCalls(SqlTransactions):
             held = self._sync_hold(what, NO_RETRIES)
             try:
                 held.check()
-                return held, opening(held.connection)
+                remaining = deadline and began + deadline - monotonic()
+                return held, self._sync_limited(held.connection, opening, remaining)
             except BaseException:
                 with shielded():
                     self._sync_let_go(held)
                 raise
 
-        return persist(attempt, policy, self._judge(what), named=lambda: self._named(what))
+        return persist(attempt, policy, self._judge(what), named=lambda: self._named(what), started=began)
 
     def _sync_going_on(self, what: str, held: Held, following: Callable[[], Outcome[T]]) -> T:
         """Return what comes next of something opened; failures are not retried, as its beginning was given away."""

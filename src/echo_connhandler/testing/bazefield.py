@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Unpack
 
-from .._core.properties import HttpConnProperties
+from .._core.http_properties import HttpConnProperties
 from .._core.servicestack import moment
 from .server import Answer, Asked, Emulator, Refused, ServerOptions, only
 

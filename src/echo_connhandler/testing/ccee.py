@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeAlias, Unpack
 from urllib.parse import urlencode
 
-from .._core.properties import HttpConnProperties
+from .._core.http_properties import HttpConnProperties
 from .server import Answer, Asked, Emulator, Refused, ServerOptions, only
 
 __all__ = ("CceeEmulator",)

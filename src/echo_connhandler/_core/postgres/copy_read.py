@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     Numbers = ndarray[Any, Any]
 
-__all__ = ("decode", "read_schema", "refuse_duplicates")
+__all__ = ("decode", "refuse_duplicates")
 
 EPOCH_DAYS = 10957  # from 1970-01-01 to 2000-01-01, where PostgreSQL counts from
 EPOCH_US = EPOCH_DAYS * 86_400_000_000
@@ -37,13 +37,6 @@ def refuse_duplicates(names: Iterable[str]) -> None:
     if twice:
         listed = ", ".join(map(repr, twice))
         raise QueryError(f"the result has columns of the same name: {listed}: give each its own with AS")
-
-
-def read_schema(names: Sequence[str], kinds: Sequence[Kind]) -> Schema:
-    """Return the schema of a result whose values all fit."""
-    pa = require("pyarrow", extra="arrow", purpose="reading frames")
-    schema: Schema = pa.schema([(name, kind.arrow) for name, kind in zip(names, kinds, strict=True)])
-    return schema
 
 
 def decode(rows: Rows, names: Sequence[str], kinds: Sequence[Kind], schema: Schema | None = None) -> RecordBatch:

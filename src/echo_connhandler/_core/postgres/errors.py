@@ -19,19 +19,21 @@ from ..retry import Failure
 __all__ = ("connect_failure", "judge_postgres", "server_text")
 
 # The server has undone the statement, or never began it, and the same may succeed later.
-_TEMPORARY = {
-    "40001": "",  # serialization_failure
-    "40P01": "",  # deadlock_detected
-    "55P03": "",  # lock_not_available: lock_timeout has passed, or NOWAIT found a lock
-    "53300": "",  # too_many_connections
-    "57P03": "",  # cannot_connect_now: starting up, shutting down, or in recovery
-    # admin_shutdown ends a session where it stands and undoes its transaction. One that is committing already is not
-    # ended before it has answered; where it waits for a standby the answer is a broken connection, not this error.
-    "57P01": "",
-    "57P04": "",  # database_dropped
-    "57P05": "",  # idle_session_timeout
-    "25P03": "",  # idle_in_transaction_session_timeout
-}
+_TEMPORARY = frozenset(
+    {
+        "40001",  # serialization_failure
+        "40P01",  # deadlock_detected
+        "55P03",  # lock_not_available: lock_timeout has passed, or NOWAIT found a lock
+        "53300",  # too_many_connections
+        "57P03",  # cannot_connect_now: starting up, shutting down, or in recovery
+        # admin_shutdown ends a session where it stands and undoes its transaction. One that is committing already is
+        # not ended before it has answered; where it waits for a standby that is a broken connection, not this error.
+        "57P01",
+        "57P04",  # database_dropped
+        "57P05",  # idle_session_timeout
+        "25P03",  # idle_in_transaction_session_timeout
+    }
+)
 _CONNECTING = frozenset({"53300", "57P03", "57P01", "57P04", "57P05"})
 # The session ended and nothing tells whether what was sent took effect: crash_shutdown,
 # statement_completion_unknown, transaction_resolution_unknown.
