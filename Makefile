@@ -21,8 +21,8 @@ test: $(READY) ## run all tests, with coverage
 	sh scripts/servers.sh
 	sh scripts/test.sh $(RUN)
 
-cut: $(READY) ## cut SQL connections at every single byte, which takes long
-	ECHO_TEST_CUT_STEP=1 $(RUN) -m pytest -q -n auto tests/_async/test_sql_cut.py tests/_sync/test_sql_cut.py
+cut: $(READY) ## cut SQL and FTP connections at every single byte, which takes long
+	ECHO_TEST_CUT_STEP=1 $(RUN) -m pytest -q -n auto $(foreach half,_async _sync,tests/$(half)/test_sql_cut.py tests/$(half)/test_ftp_cut.py)
 
 generate: $(READY) ## write the sync twins
 	$(RUN) scripts/unasync.py
@@ -48,6 +48,7 @@ bench: $(READY) ## compare with peers, side by side
 	$(RUN) -m benchmarks.sql
 	$(RUN) -m benchmarks.sql_mysql
 	$(RUN) -m benchmarks.http
+	$(RUN) -m benchmarks.ftp
 
 clean: ## remove what was made
-	rm -rf $(VENV) docs/_build demo-output .coverage* .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .servers docs/_build demo-output .coverage* .pytest_cache .mypy_cache .ruff_cache

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import echo_connhandler
-from echo_connhandler import core, errors, sql
+from echo_connhandler import core, errors, ftp, sql
 
 if TYPE_CHECKING:
     from docutils.nodes import Element  # type: ignore[import-untyped, unused-ignore] # without stubs it has no types
@@ -36,7 +36,7 @@ napoleon_numpy_docstring = False
 # Names of the standard library and of other packages: without their inventories there's nothing to link to. Then
 # type variables.
 nitpick_ignore_regex = [
-    ("py:.*", r"(collections|contextlib|os|ssl|types|typing|pathlib)\..*"),
+    ("py:.*", r"(collections|contextlib|datetime|os|ssl|types|typing|pathlib)\..*"),
     ("py:.*", r"(httpx|pyarrow|pandas|polars|pa|pd|pl)\..*"),
     ("py:(class|exc|obj)", r"(Value|Type|Runtime|Timeout|Connection|Import)Error"),
     ("py:class", r"(.*\.)?[TP]"),
@@ -46,7 +46,7 @@ nitpick_ignore_regex = [
 # Where a name that signatures give by its private place is documented.
 _PUBLIC = {
     f"{value.__module__}.{value.__qualname__}": f"{module.__name__}.{name}"
-    for module in (core, echo_connhandler, sql)
+    for module in (core, echo_connhandler, ftp, sql)
     for name in module.__all__
     if hasattr(value := getattr(module, name), "__qualname__")
 }

@@ -22,12 +22,13 @@ from tests.ftp_servers import (  # noqa: F401 - fixtures of all tests
     any_ftp_service,
     ftp_servers,
     ftp_service,
+    impatient_ftp,
     own_ftp_service,
     tls_ftp_service,
 )
 from tests.servers.hostile import HostileServer
 from tests.servers.http import HttpServer
-from tests.sql_services import sql_service  # noqa: F401 - a fixture of all tests
+from tests.sql_services import sql_proxy, sql_server, sql_service  # noqa: F401 - fixtures of all tests
 
 
 @pytest.fixture(params=["asyncio", "trio"])
@@ -52,10 +53,12 @@ def other_server() -> Iterator[HttpServer]:
 
 
 @pytest.fixture(autouse=True, scope="module")
-def only_new_objects_are_searched() -> None:
+def only_new_objects_are_searched() -> Iterator[None]:
     """Keep what earlier modules imported out of the search after every test, which takes far longer than most tests."""
     gc.collect()
     gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)

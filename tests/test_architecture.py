@@ -27,6 +27,7 @@ ALLOWED = {
 # What would be input, output, waiting or locking in the pure room.
 IMPURE = {"anyio", "asyncio", "trio", "socket", "threading", "time", "subprocess", "tenacity", "aiosqlite", "selectors"}
 LIBRARIES = {"sqlite3", "aiosqlite", "pandas", "polars", "pyarrow", "numpy", "trio", "asyncpg", "psycopg", "aiomysql"}
+LIBRARIES |= {"aioftp", "ftplib"}
 
 
 def modules() -> list[Path]:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from .core import ConnHandler
+from .ftp import FtpHandler
 from .http import HttpHandler
 from .sql import MySqlHandler, PgSqlHandler, SqlLiteHandler
 
 __all__ = ("connect",)
 
 _HANDLERS: dict[str, type[ConnHandler]] = {
-    scheme: handler for handler in (HttpHandler, SqlLiteHandler) for scheme in handler.properties_class.url_schemes
+    scheme: handler
+    for handler in (HttpHandler, SqlLiteHandler, FtpHandler)
+    for scheme in handler.properties_class.url_schemes
 }
 _HANDLERS |= {"postgresql": PgSqlHandler, "postgres": PgSqlHandler, "mysql": MySqlHandler, "mariadb": MySqlHandler}
 
@@ -21,7 +24,7 @@ def connect(url: str, **options: Any) -> Any:
 
     Args:
         url: `https://user:password@api.example.com/v1`, `postgresql://user:password@host/database`,
-            `sqlite:///prices.db`; its query may hold properties.
+            `sqlite:///prices.db`, `ftpes://user:password@host`; its query may hold properties.
         options: the handler's arguments, see `HttpHandler`.
 
     Raises:

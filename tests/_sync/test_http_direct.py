@@ -161,10 +161,10 @@ class Six(ScriptedServer):
 
     host = "::1"
 
-    def _bind(self) -> socket.socket:
+    def _bind(self) -> list[socket.socket]:
         listener = socket.socket(socket.AF_INET6)
         listener.bind((self.host, 0))
-        return listener
+        return [listener]
 
 
 def test_ipv6_and_names() -> None:

@@ -1,6 +1,6 @@
 """Every Python example of the README and the documentation runs, in the order of its page.
 
-The examples are executed as they stand, but for the hosts in their URLs, which become those of two servers on
+The examples are executed as they stand, but for the hosts in their URLs, which become those of servers on
 loopback. What a line `print(...)` prints must be what the comment behind or below it says; `...` stands for anything.
 TOML examples are written to the file that their first line names, `export` lines of shell examples set variables.
 Each page runs twice: its top-level `await`s, as a notebook has them, on asyncio and on trio.
@@ -24,6 +24,7 @@ from sybil import Sybil
 from sybil.parsers.markdown import CodeBlockParser
 
 from tests.docs.example_api import play
+from tests.docs.example_ftp import HOST, ftp_server
 
 if TYPE_CHECKING:
     from sybil import Example
@@ -77,8 +78,15 @@ def test_the_examples_of_a_page_run(
     monkeypatch.setattr(os, "environ", dict(os.environ))
     monkeypatch.chdir(tmp_path)
     text = page.read_text(encoding="utf-8").replace("https://api.example.com", server.url)
-    prepared = tmp_path / page.name
-    prepared.write_text(text.replace("https://elsewhere.example.com", other_server.url), encoding="utf-8")
+    text = text.replace("https://elsewhere.example.com", other_server.url)
+    with ftp_server() if HOST in text else contextlib.nullcontext(HOST) as ftp:
+        run_page(page, text.replace(HOST, ftp), backend, tmp_path)
+
+
+def run_page(page: Path, text: str, backend: str, folder: Path) -> None:
+    """Run all examples of a page, whose text has the servers' real addresses."""
+    prepared = folder / page.name
+    prepared.write_text(text, encoding="utf-8")
     parsers = [
         CodeBlockParser("python", lambda example: run_python(example, page, backend)),
         CodeBlockParser("toml", write_toml),
@@ -101,4 +109,4 @@ def test_python_is_marked_in_the_one_way_that_is_found() -> None:
 
 def test_the_pages_that_should_have_examples_have_some() -> None:
     names = {page.name for page in WITH_PYTHON}
-    assert {"README.md", "getting-started.md", "http.md", "sql.md", "retries.md", "testing.md"} <= names
+    assert {"README.md", "getting-started.md", "http.md", "sql.md", "ftp.md", "retries.md", "testing.md"} <= names

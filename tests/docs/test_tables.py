@@ -10,7 +10,8 @@ from typing import Any, get_args
 import pandas as pd
 import pytest
 
-from echo_connhandler import HttpConnProperties, SqlLiteConnProperties, SqlLiteHandler, errors
+from echo_connhandler import FtpConnProperties, HttpConnProperties, SqlLiteConnProperties, SqlLiteHandler, errors
+from echo_connhandler._core.ftp.judge import TEMPORARY as FTP_TEMPORARY
 from echo_connhandler._core.http_answers import TEMPORARY
 from echo_connhandler._core.sqlvalues import WriteMode
 
@@ -84,7 +85,8 @@ def test_errors_are_all_told_in_the_tree_and_in_the_table() -> None:
 
 
 @pytest.mark.parametrize(
-    ("properties", "after"), [(HttpConnProperties, "`HttpConn"), (SqlLiteConnProperties, "`SqlLite")]
+    ("properties", "after"),
+    [(HttpConnProperties, "`HttpConn"), (SqlLiteConnProperties, "`SqlLite"), (FtpConnProperties, "`FtpConn")],
 )
 def test_properties_and_their_defaults(properties: type[Any], after: str) -> None:
     text = page("configuration.md")
@@ -104,4 +106,6 @@ def test_properties_and_their_defaults(properties: type[Any], after: str) -> Non
 
 def test_temporary_statuses() -> None:
     row = next(row for row in table(page("retries.md"), "kind") if row[0] == "answered as temporary")
-    assert {int(status) for status in re.findall(r"\b\d{3}\b", row[1])} == TEMPORARY
+    http, ftp = (next(part for part in row[1].split(";") if name in part) for name in ("HTTP", "FTP"))
+    assert {int(status) for status in re.findall(r"\b\d{3}\b", http)} == TEMPORARY
+    assert {int(code) for code in re.findall(r"\b\d{3}\b", ftp)} == FTP_TEMPORARY

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from echo_connhandler import HttpHandler, MySqlHandler, PgSqlHandler, SqlLiteHandler, connect
+from echo_connhandler import FtpHandler, HttpHandler, MySqlHandler, PgSqlHandler, SqlLiteHandler, connect
+from tests.ftp_servers import FTP_SERVICES
 from tests.servers.daemon import Database
 from tests.servers.http import HttpServer
 
@@ -35,6 +36,25 @@ def test_servers_of_databases(postgres_database: Database, mariadb_database: Dat
             assert type(handler) is kind
             assert handler.props.query_timeout == 5
             assert handler.fetch_value("SELECT 1") == 1
+
+
+@pytest.mark.parametrize(
+    ("scheme", "name"),
+    [
+        ("ftp", "pyftpdlib"),
+        ("ftpes", "pyftpdlib-explicit"),
+        ("ftp+tls", "pyftpdlib-explicit"),
+        ("ftps", "pyftpdlib-implicit"),
+    ],
+)
+def test_servers_of_files(scheme: str, name: str, request: pytest.FixtureRequest) -> None:
+    service = FTP_SERVICES[name](request)
+    server = service.server
+    url = f"{scheme}://{server.user}:{server.password}@{server.host}:{server.port}?verify_ssl={server.files.ca}"
+    with connect(url) as handler:
+        assert type(handler) is FtpHandler
+        assert handler.props.tls == server.tls
+        assert handler.list_dir(service.root) == []
 
 
 @pytest.mark.parametrize("url", ["gopher://h", "prices.db", "", "://x"])

@@ -1,4 +1,4 @@
-"""A database server in a temporary folder on a free loopback port: what all kinds share. No product is known here."""
+"""A server in a temporary folder on a free loopback port: what all kinds share. No product is known here."""
 
 from __future__ import annotations
 
@@ -76,12 +76,11 @@ class DatabaseServer(ABC):
         """Drop it if it's there, whoever is connected to it."""
 
 
-class Daemon(DatabaseServer):
+class Daemon(ABC):
     """A server of ours. `with` starts it, and at its end nothing of it is left, its data neither."""
 
     host = "127.0.0.1"
     user = "echo"
-    superuser: ClassVar[str]
     accounts: ClassVar[tuple[str, ...]]  # as whom it may run if we are root, the best first
     stop_signal: ClassVar[signal.Signals]  # for a shutdown in order
     quit_signal: ClassVar[signal.Signals]  # for an end at once, from a stranger: see keeper.py
@@ -103,7 +102,7 @@ class Daemon(DatabaseServer):
 
     @abstractmethod
     def answers(self) -> bool:
-        """Say whether the superuser can log in now."""
+        """Say whether clients can log in now."""
 
     def began(self) -> None:
         """Do what is to do once, after the first start."""
@@ -198,6 +197,11 @@ class Daemon(DatabaseServer):
         """As whom it runs."""
         return system.identity(self.accounts)
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """What it may know of our environment."""
+        return system.environment(self.folder)
+
     def _ports(self) -> list[int]:
         return [system.free_port() for _ in range(_PORTS_TRIED)]
 
@@ -221,7 +225,7 @@ class Daemon(DatabaseServer):
                 stdout=log,
                 stderr=log,
                 cwd=self.folder,
-                env=system.environment(self.folder),
+                env=self.environment,
                 start_new_session=True,  # Ctrl-C is meant for the test run, which ends its servers then
                 **self.identity,
             )
@@ -247,3 +251,9 @@ class Daemon(DatabaseServer):
             self._process.wait(_SECONDS)
             system.keeper().tell("ended", str(self._process.pid))
             self._process = None
+
+
+class DatabaseDaemon(Daemon, DatabaseServer):
+    """A database server of ours; its superuser has the password SUPERUSER_PASSWORD."""
+
+    superuser: ClassVar[str]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from tests.servers.tcp import HANG_UP, TcpServer, reset_on_close
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Self
 
 Direction = Literal["up", "down"]
@@ -67,10 +68,16 @@ class TcpProxy(TcpServer):
     """Forwards TCP to `host:port` and breaks it as told, also while connections run.
 
     "up" is from the client to the service, "down" the way back. A fault ends both sides of a connection.
+
+    Args:
+        host, port: the service.
+        at: another address of loopback to listen at.
+        ports: where to listen in place of a free port; each forwards to the same port of `host`, and `port` isn't used.
     """
 
-    def __init__(self, host: str, port: int) -> None:
-        super().__init__()
+    def __init__(self, host: str, port: int, *, at: str | None = None, ports: Sequence[int] = ()) -> None:
+        super().__init__(host=at, ports=ports or (0,))
+        self._same_port = bool(ports)
         self.target = (host, port)
         self.bytes_up = 0
         self.bytes_down = 0
@@ -78,7 +85,7 @@ class TcpProxy(TcpServer):
         self._cut: _Cut | None = None
         self._delay = 0.0
         self._links: set[_Link] = set()
-        self._refusing: socket.socket | None = None
+        self._refusing: list[socket.socket] = []
         self._closing = False
 
     @property
@@ -129,16 +136,16 @@ class TcpProxy(TcpServer):
 
     def refuse(self) -> None:
         """Refuse new connections (ECONNREFUSED) and keep the open ones."""
-        if self._refusing is None:
+        if not self._refusing:
             self._stop_listening()
             # Bound but not listening: the kernel refuses, and nobody else gets the port.
             self._refusing = self._bind()
 
     def accept(self) -> None:
         """Take new connections again after refuse()."""
-        if self._refusing is not None:
-            listener, self._refusing = self._refusing, None
-            self._listen(listener)
+        if self._refusing:
+            listeners, self._refusing = self._refusing, []
+            self._listen(listeners)
 
     def heal(self) -> None:
         """Forget every fault: stalled connections go on with what was held, new ones are accepted."""
@@ -162,13 +169,17 @@ class TcpProxy(TcpServer):
             self._closing = True
         self.drop()
         super().close()
-        if self._refusing is not None:
-            self._refusing.close()
-            self._refusing = None
+        for listener in self._refusing:
+            listener.close()
+        self._refusing = []
+
+    def target_of(self, connection: socket.socket) -> tuple[str, int]:
+        """Where a client's connection goes on to."""
+        return (self.target[0], connection.getsockname()[1]) if self._same_port else self.target
 
     def handle(self, connection: socket.socket) -> None:
         try:
-            service = socket.create_connection(self.target, timeout=5)
+            service = socket.create_connection(self.target_of(connection), timeout=5)
         except OSError:
             reset_on_close(connection)
             return

@@ -47,6 +47,18 @@ def free_port() -> int:
             return port
 
 
+def free_ports(count: int) -> range:
+    """Find so many loopback ports in a row on which nobody listens. Somebody may before they are used."""
+    while True:
+        ports = range(first := random.choice(_PORTS[:-count]), first + count)
+        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
+            for port in ports:
+                attempt = stack.enter_context(socket.socket())
+                attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                attempt.bind(("127.0.0.1", port))
+            return ports
+
+
 def program(name: str, *folders: Path) -> str:
     """Find a program on the PATH or else in one of these folders; MissingServerError says what to do."""
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), *map(str, folders)])

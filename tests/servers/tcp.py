@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
     from typing import Self
 
@@ -31,17 +32,24 @@ def pause(connection: socket.socket, seconds: float) -> bool:
 
 
 class TcpServer:
-    """Listens on a free loopback port and gives every connection a thread that runs `handle`."""
+    """Listens on a free loopback port and gives every connection a thread that runs `handle`.
+
+    Args:
+        host: another address of loopback.
+        ports: where to listen in place of a free port; `port` is the first.
+    """
 
     host = "127.0.0.1"
 
-    def __init__(self) -> None:
-        self.port = 0
+    def __init__(self, *, host: str | None = None, ports: Sequence[int] = (0,)) -> None:
+        self.host = host or self.host
+        self.port = ports[0]
+        self._more_ports = ports[1:]
         self.connections = 0
         self._changed = threading.Condition()
         self._running: dict[threading.Thread, socket.socket] = {}
         self._threads: list[threading.Thread] = []
-        self._listener: socket.socket | None = None
+        self._listeners: list[socket.socket] = []
         self._accepter: threading.Thread | None = None
         self._waker: socket.socket | None = None
 
@@ -70,9 +78,9 @@ class TcpServer:
                     raise AssertionError(f"{self.open_connections} connections are open, not {count}")
 
     def start(self) -> Self:
-        listener = self._bind()
-        self.port = listener.getsockname()[1]
-        self._listen(listener)
+        listeners = self._bind()
+        self.port = listeners[0].getsockname()[1]
+        self._listen(listeners)
         return self
 
     def close(self) -> None:
@@ -95,17 +103,26 @@ class TcpServer:
     ) -> None:
         self.close()
 
-    def _bind(self) -> socket.socket:
-        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((self.host, self.port))
-        return listener
+    def _bind(self) -> list[socket.socket]:
+        listeners: list[socket.socket] = []
+        try:
+            for port in (self.port, *self._more_ports):
+                listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+                listeners.append(listener)
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                listener.bind((self.host, port))
+        except OSError:
+            for listener in listeners:
+                listener.close()
+            raise
+        return listeners
 
-    def _listen(self, listener: socket.socket) -> None:
-        listener.listen(socket.SOMAXCONN)
-        self._listener = listener
+    def _listen(self, listeners: list[socket.socket]) -> None:
+        for listener in listeners:
+            listener.listen(socket.SOMAXCONN)
+        self._listeners = listeners
         wake, self._waker = socket.socketpair()
-        self._accepter = threading.Thread(target=self._accept, args=(listener, wake), name="accept")
+        self._accepter = threading.Thread(target=self._accept, args=(listeners, wake), name="accept")
         self._accepter.start()
 
     def _stop_listening(self) -> None:
@@ -113,20 +130,23 @@ class TcpServer:
             self._waker.close()
             self._accepter.join()
             self._waker = self._accepter = None
-        if self._listener is not None:
-            self._listener.close()
-            self._listener = None
+        for listener in self._listeners:
+            listener.close()
+        self._listeners = []
 
-    def _accept(self, listener: socket.socket, wake: socket.socket) -> None:
+    def _accept(self, listeners: list[socket.socket], wake: socket.socket) -> None:
         with wake, selectors.DefaultSelector() as selector:
-            selector.register(listener, selectors.EVENT_READ)
+            for listener in listeners:
+                selector.register(listener, selectors.EVENT_READ)
             selector.register(wake, selectors.EVENT_READ)
             while True:
                 ready = {key.fileobj for key, _ in selector.select()}
                 if wake in ready:
                     return
-                with contextlib.suppress(OSError):
-                    self._begin(listener.accept()[0])
+                for listener in listeners:
+                    if listener in ready:
+                        with contextlib.suppress(OSError):
+                            self._begin(listener.accept()[0])
 
     def _begin(self, connection: socket.socket) -> None:
         try:

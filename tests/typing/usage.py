@@ -14,6 +14,9 @@ import pyarrow as pa
 from echo_connhandler import (
     AsyncAPIClient,
     ColumnInfo,
+    FtpConnProperties,
+    FtpEntry,
+    FtpHandler,
     HTTPAuthenticatedClient,
     HttpConnProperties,
     HttpHandler,
@@ -108,3 +111,21 @@ async def async_sql(handler: SqlLiteHandler) -> None:
         return ""
 
     assert_type(await handler.async_run_in_transaction(work), str)
+
+
+def ftp(handler: FtpHandler) -> None:
+    assert_type(handler.list_dir("a"), list[FtpEntry])
+    assert_type(handler.glob("*.csv"), list[FtpEntry])
+    assert_type(next(iter(handler.walk())), FtpEntry)
+    assert_type(handler.info("a").size, int | None)
+    assert_type(handler.exists("a"), bool)
+    assert_type(handler.props, FtpConnProperties)
+    with handler as same:
+        assert_type(same, FtpHandler)
+
+
+async def async_ftp(handler: FtpHandler) -> None:
+    assert_type(await handler.async_list_dir("a"), list[FtpEntry])
+    assert_type([entry async for entry in handler.async_walk()], list[FtpEntry])
+    async with handler as same:
+        assert_type(same, FtpHandler)

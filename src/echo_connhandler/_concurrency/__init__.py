@@ -1,11 +1,13 @@
 """Hand-written pairs of one shape: each `AsyncX` or `async_x` has an `X` or `x` that generated code uses instead."""
 
 from .allowances import Allowances
+from .behind import AsyncBehind, Behind
 from .flights import Flight, Logins, async_join, join
 from .gathering import async_each, each
+from .limiters import AsyncLimiter, Limiter, async_owner, owner
 from .local import AsyncLocal, Local
 from .outcomes import AsyncOutcome, Outcome
-from .pools import AsyncLimiter, AsyncPool, Limiter, Pool, PoolOptions, PoolStats, async_owner, owner
+from .pools import AsyncPool, Pool, PoolOptions, PoolStats
 from .streams import AsyncReads, Reads, async_releasing, async_sweep, releasing, sweep
 from .waits import (
     async_blocks,
@@ -24,11 +26,13 @@ from .waits import (
 
 __all__ = (
     "Allowances",
+    "AsyncBehind",
     "AsyncLimiter",
     "AsyncLocal",
     "AsyncOutcome",
     "AsyncPool",
     "AsyncReads",
+    "Behind",
     "Flight",
     "Limiter",
     "Local",

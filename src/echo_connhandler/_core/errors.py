@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, Self
 import httpx
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+
+    from .ftp.mirror_plan import MirrorResult
 
 __all__ = (
     "AuthenticationError",
@@ -17,8 +19,11 @@ __all__ = (
     "ConnectionFailedError",
     "ConstraintError",
     "EchoConnError",
+    "FtpNotFoundError",
+    "FtpReplyError",
     "HandlerClosedError",
     "InvalidRequestError",
+    "MirrorError",
     "MissingExtraError",
     "OutcomeUnknownError",
     "ParameterError",
@@ -147,6 +152,44 @@ class StalledError(Exception):
 
 class TransferError(EchoConnError):
     """The answer broke off, is malformed, or is larger than allowed."""
+
+
+class FtpReplyError(TransferError):
+    """An FTP server refused a command.
+
+    Attributes:
+        code: the three digits of the server's reply, 0 where the refusal was found out without one.
+    """
+
+    code: int = 0
+
+    def __init__(self, message: str = "", *, code: int = 0) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class FtpNotFoundError(FtpReplyError, FileNotFoundError):
+    """There is no file or folder of that path on the FTP server."""
+
+
+class MirrorError(TransferError):
+    """Some files or folders could not be mirrored; everything else was done.
+
+    Attributes:
+        failures: what went wrong, by path relative to the two folders.
+        result: what was done, a `MirrorResult`.
+    """
+
+    failures: Mapping[str, Exception]
+    result: MirrorResult
+
+    def __init__(
+        self, message: str = "", failures: Mapping[str, Exception] | None = None, result: MirrorResult | None = None
+    ) -> None:
+        super().__init__(message)
+        self.failures = failures or {}
+        if result is not None:
+            self.result = result
 
 
 class OutcomeUnknownError(EchoConnError):

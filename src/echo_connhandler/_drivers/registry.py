@@ -13,9 +13,11 @@ from .._core.errors import MissingExtraError
 from .threaded import ThreadedConnection, worker_hop
 
 if TYPE_CHECKING:
+    from .._core.ftp.properties import FtpConnProperties
+    from .ftp_protocol import AsyncFtpConnection, FtpConnection
     from .protocol import AsyncSqlConnection, SqlConnection
 
-__all__ = ("SqlSettings",)
+__all__ = ("FtpSettings", "SqlSettings")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,31 @@ class SqlSettings:
         """Open a connection for a thread."""
         connection: SqlConnection = _load(self, _PAIRS[self.driver].blocking).connect(self)
         return connection
+
+
+@dataclass(frozen=True, slots=True)
+class FtpSettings:
+    """What connections to an FTP server are made from.
+
+    Attributes:
+        props: the handler's properties.
+        target: the server, as messages name it.
+    """
+
+    props: FtpConnProperties
+    target: str
+
+    async def async_open_connection(self) -> AsyncFtpConnection:
+        """Open a connection for tasks."""
+        from .ftp_tasks import connect
+
+        return await connect(self)
+
+    def open_connection(self) -> FtpConnection:
+        """Open a connection for a thread."""
+        from .ftp_ftplib import connect
+
+        return connect(self)
 
 
 @dataclass(frozen=True, slots=True)

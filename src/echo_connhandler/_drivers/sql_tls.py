@@ -1,4 +1,4 @@
-"""TLS contexts for SQL servers, shared as those for HTTP: reading the system's CAs takes 30 ms."""
+"""TLS contexts for SQL and FTP servers, shared as those for HTTP: reading the system's CAs takes 30 ms."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .tls import load_client_cert, stamps
 if TYPE_CHECKING:
     from .._core.sql_properties import SqlConnProperties
 
-__all__ = ("sql_tls_context",)
+__all__ = ("shared_context", "sql_tls_context")
 
 
 def sql_tls_context(props: SqlConnProperties) -> ssl.SSLContext:
@@ -25,14 +25,24 @@ def sql_tls_context(props: SqlConnProperties) -> ssl.SSLContext:
         InvalidRequestError: a file is missing, or is not what it should be.
     """
     verify = props.verify_ssl if props.tls == "require" else False
+    return shared_context(verify, props.client_cert, props.client_key, props.client_key_password)
+
+
+def shared_context(verify: bool | str, cert: str | None, key: str | None, password: str | None) -> ssl.SSLContext:
+    """Return a context for clients; the same one as long as the files stay the same.
+
+    Args:
+        verify: as `verify_ssl` of the properties.
+        cert: path of the client's certificate, if it has one.
+        key: path of its key, if not in the same file.
+        password: of the key.
+
+    Raises:
+        InvalidRequestError: a file is missing, or is not what it should be.
+    """
+    changing = stamps(verify if isinstance(verify, str) else None, cert, key)
     try:
-        return _made(
-            verify=verify,
-            cert=props.client_cert,
-            key=props.client_key,
-            password=props.client_key_password,
-            stamps=stamps(verify if isinstance(verify, str) else None, props.client_cert, props.client_key),
-        )
+        return _made(verify=verify, cert=cert, key=key, password=password, stamps=changing)
     except ValueError as error:
         raise InvalidRequestError(str(error)) from error
 
