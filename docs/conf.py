@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import echo_connhandler
-from echo_connhandler import core, errors, ftp, sql
+from echo_connhandler import core, energy, errors, ftp, sql
 
 if TYPE_CHECKING:
     from docutils.nodes import Element  # type: ignore[import-untyped, unused-ignore] # without stubs it has no types
@@ -29,7 +29,6 @@ html_title = f"{project} {version}"
 
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
-autodoc_preserve_defaults = True
 autodoc_class_signature = "separated"
 napoleon_numpy_docstring = False
 
@@ -43,12 +42,13 @@ nitpick_ignore_regex = [
     ("py:class", r"float \| ~collections\.abc\.Mapping\[str"),  # Sphinx cuts a union's member at its comma
 ]
 
-# Where a name that signatures give by its private place is documented.
+# Where a name is documented that signatures give by its private place, or without any.
 _PUBLIC = {
-    f"{value.__module__}.{value.__qualname__}": f"{module.__name__}.{name}"
-    for module in (core, echo_connhandler, ftp, sql)
+    told: f"{module.__name__}.{name}"
+    for module in (core, energy, ftp, sql, echo_connhandler)
     for name in module.__all__
     if hasattr(value := getattr(module, name), "__qualname__")
+    for told in (f"{value.__module__}.{value.__qualname__}", value.__qualname__)
 }
 
 
@@ -71,11 +71,14 @@ def _code(found: re.Match[str]) -> str:
     return f"``{found[1]}``" + (f"\\ {found[2]}" if found[2] else "")
 
 
-def plain_outcome(
+def plain_signature(
     app: Sphinx, what: str, name: str, obj: Any, options: Any, signature: str | None, returned: str | None
 ) -> tuple[str | None, str | None]:
-    """Write what a sync function gives as what it is."""
-    return (signature and re.sub(r"~?[\w.]*Annotated\[(~?[\w.]*), [^\]]*\]", r"\1", signature)), returned
+    """Write what a sync function gives as what it is, and a function that stands for an argument as its name."""
+    if signature is not None:
+        signature = re.sub(r"~?[\w.]*Annotated\[(~?[\w.]*), [^\]]*\]", r"\1", signature)
+        signature = re.sub(r"<function (\w+)>", r"\1", signature)
+    return signature, returned
 
 
 def public_bases(app: Sphinx, name: str, obj: type, options: Any, bases: list[Any]) -> None:
@@ -89,5 +92,5 @@ def setup(app: Sphinx) -> None:
     """Register what is above."""
     app.connect("missing-reference", link_public_name)
     app.connect("autodoc-process-docstring", mark_code, priority=400)  # before napoleon
-    app.connect("autodoc-process-signature", plain_outcome)
+    app.connect("autodoc-process-signature", plain_signature)
     app.connect("autodoc-process-bases", public_bases)

@@ -22,7 +22,7 @@ from ._core.http_properties import HttpConnProperties
 from ._core.http_requests import origin_of
 from ._core.jwt import token_lifetime
 from ._core.login import HttpSession, LoginFlow
-from ._core.ons import OnsHttpConnProperties, is_login_page, profile_in
+from ._core.ons import OnsHttpConnProperties, ReportOptions, is_login_page, profile_in
 from ._core.properties import ConnProperties
 from ._core.servicestack import service_error
 from ._sync.bazefield import BazeCalls
@@ -31,7 +31,7 @@ from ._sync.ons import OnsCalls
 from .core import HandlerOptions, takes_options
 from .http import HttpHandler
 
-__all__ = ("BazeHttpHandler", "CceeHttpHandler", "OnsHttpConnProperties", "OnsHttpHandler")
+__all__ = ("BazeHttpHandler", "CceeHttpHandler", "OnsHttpConnProperties", "OnsHttpHandler", "ReportOptions")
 
 
 class BazeHttpHandler(BazeCalls, AsyncBazeCalls, HttpHandler):
