@@ -145,9 +145,14 @@ def test_a_full_disk_is_a_clear_error_and_nothing_is_left(kind: type[FtpDaemon],
             with no_waits(), pytest.raises(EchoConnError, match="uploading") as caught:
                 handler.upload_bytes(CONTENT, service.path("f"))
             assert (service.folder / "f").read_bytes() == OLD
-            for left in set(names(service.folder)) - {"f"}:  # where it can't be removed, the error says so
-                assert left in str(caught.value)
-                (service.folder / left).unlink()
+            if kind is ProftpdServer and little_room is SMALL_FILES:
+                # It ends the session over such a limit: the hidden file can't be removed then, and the error says so.
+                for left in set(names(service.folder)) - {"f"}:
+                    assert left in str(caught.value)
+            else:
+                assert isinstance(caught.value, FtpReplyError)
+                assert caught.value.code in (426, 451, 452)
+                assert names(service.folder) == ["f"]
             handler.upload_bytes(CONTENT[:1000], service.path("g"))
         assert (service.folder / "g").read_bytes() == CONTENT[:1000]
 
@@ -158,7 +163,7 @@ def test_a_quota_is_a_clear_error_at_once_and_nothing_is_left() -> None:
         (service.folder / "f").write_bytes(OLD)
         with service.make() as handler:
             with no_waits() as waits, pytest.raises(FtpReplyError, match="quota") as caught:
-                handler.upload_bytes(CONTENT[:150_000], service.path("f"))
+                handler.upload_bytes(CONTENT, service.path("f"))
             assert (caught.value.code, waits) == (552, [])
         assert names(service.folder) == ["f"]
         assert (service.folder / "f").read_bytes() == OLD
