@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.databases import (  # noqa: F401 - fixtures of all tests
     durable_mariadb,
@@ -29,6 +30,10 @@ from tests.ftp_servers import (  # noqa: F401 - fixtures of all tests
 from tests.servers.hostile import HostileServer
 from tests.servers.http import HttpServer
 from tests.sql_services import sql_proxy, sql_server, sql_service  # noqa: F401 - fixtures of all tests
+
+# How long an example takes says something about the machine, not about the code.
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
 
 
 @pytest.fixture(params=["asyncio", "trio"])

@@ -17,7 +17,7 @@ __all__ = (
     "message",
 )
 
-FEW = settings(max_examples=20, deadline=None)
+FEW = settings(max_examples=20)
 HEADER = SIGNATURE + bytes(8)
 TRAILER = b"\xff\xff"
 MARK = b"\x12\x34\x56\x78\x9a\xbc\xde\xf0"

@@ -211,19 +211,19 @@ METHODS = st.sampled_from(["GET", "GET", "GET", "HEAD"])
 
 
 @given(data=LIKELY, method=METHODS, step=st.sampled_from([1, 3, 7, 10_000]))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_likely_answers_are_read_as_h11_reads_them(data: bytes, method: str, step: int) -> None:
     compare(data, method, step)
 
 
 @given(data=ANYTHING, method=METHODS, step=st.sampled_from([1, 10_000]))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_unlikely_answers_are_read_as_h11_reads_them(data: bytes, method: str, step: int) -> None:
     compare(data, method, step)
 
 
 @given(data=LIKELY, at=st.integers(0, 200), byte=st.integers(0, 255), method=METHODS)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_answers_with_one_wrong_byte_are_read_as_h11_reads_them(data: bytes, at: int, byte: int, method: str) -> None:
     at %= len(data)
     compare(data[:at] + bytes([byte]) + data[at + 1 :], method, 10_000)
@@ -291,7 +291,7 @@ def as_items(*pairs: tuple[bytes, bytes]) -> list[tuple[bytes, bytes, bytes]]:
     ),
     target=st.one_of(st.just(b"/"), st.binary(max_size=6)),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_heads_are_written_as_h11_writes_them(name: bytes, value: bytes, target: bytes) -> None:
     pairs = [(b"Host", b"x"), (name, value)]
     if name.lower() in (b"host", b"content-length", b"transfer-encoding"):

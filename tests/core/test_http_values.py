@@ -16,7 +16,7 @@ BASES = ["http://h", "https://h:8443/v1", "http://[::1]:80/a b", "http://ä.exam
 
 
 @given(base=st.sampled_from(BASES), endpoint=st.text("abZ09/._~-?=&,:;%#@ ä", max_size=12))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_urls(base: str, endpoint: str) -> None:
     found = Places(base.rstrip("/")).find(endpoint)
     if found is not None:

@@ -146,7 +146,7 @@ def taken(data: bytes, sizes: list[int], rows: int, most: float = math.inf) -> l
     return pieces
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(result=results(), sizes=st.lists(st.integers(1, 60), max_size=60), rows=st.integers(1, 4))
 def test_all_values_at_once_are_those_read_one_by_one(
     result: tuple[list[Column], list[bytes]], sizes: list[int], rows: int

@@ -73,7 +73,7 @@ def connection(mariadb: DatabaseServer) -> Iterator[PyMySqlConnection]:
 
 
 @pytest.mark.parametrize("local_infile", [True, False], ids=["load data", "insert"])
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=ROWS)
 def test_every_value_comes_back_from_the_server(
     connection: PyMySqlConnection, local_infile: bool, rows: list[dict[str, Any]]

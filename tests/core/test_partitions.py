@@ -26,7 +26,7 @@ ORDERED: list[st.SearchStrategy[Any]] = [
 VALUES = st.one_of([st.lists(values, min_size=1, max_size=30) for values in ORDERED])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(VALUES, st.integers(1, 12))
 def test_each_value_is_in_one_part(values: list[Any], partitions: int) -> None:
     points = split_points(min(values), max(values), partitions)
