@@ -4,6 +4,8 @@ set -eu
 python=$1
 shift
 "$python" -m coverage erase
-"$python" -m coverage run -m pytest -n "${TEST_WORKERS:-auto}" "$@"
+# Twice as many processes as processors: tests wait for servers more than they compute.
+workers=${TEST_WORKERS:-$(("$("$python" -c 'import os; print(os.cpu_count() or 1)')" * 2))}
+"$python" -m coverage run -m pytest -n "$workers" --dist worksteal "$@"
 "$python" -m coverage combine --quiet
 "$python" -m coverage report

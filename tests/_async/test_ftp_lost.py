@@ -44,7 +44,14 @@ def listing_of(server: ScriptedFtpServer) -> Callable[[FtpSession, str], bool]:
     return listed
 
 
-@pytest.mark.parametrize(("lost", "times"), [((gone,), 1), ((kept,), 2), ((kept, gone), 2), ((kept, kept), 3)])
+def goodbye(session: FtpSession, argument: str) -> bool:
+    """Answer what another thread, which closes the session, has said."""
+    return session.say("221 bye")
+
+
+@pytest.mark.parametrize(
+    ("lost", "times"), [((gone,), 1), ((kept,), 2), ((kept, gone), 2), ((kept, kept), 3), ((goodbye,), 2)]
+)
 async def test_a_file_is_deleted_once_also_where_the_reply_is_lost(lost: tuple[Any, ...], times: int) -> None:
     with ScriptedFtpServer(files={"/a": b"1", "/b": b"2"}, wrong={"DELE": [*lost]}) as server:
         server._wrong["MLSD"] = listing_of(server)
@@ -57,6 +64,21 @@ async def test_a_file_is_deleted_once_also_where_the_reply_is_lost(lost: tuple[A
                 await handler.async_delete("a")
 
 
+def vanished(session: FtpSession, argument: str) -> bool:
+    """Give it another name, and lose the reply."""
+    session.server.files[argument[:-1]] = session.server.files.pop(session.renamed)
+    return False
+
+
+async def test_a_renamed_file_that_is_nowhere_is_said_to_be_unsure() -> None:
+    with ScriptedFtpServer(files={"/a": b"1"}, wrong={"RNTO": [vanished]}) as server:
+        server._wrong["MLSD"] = listing_of(server)
+        async with made(server) as handler:
+            with no_waits(), pytest.raises(OutcomeUnknownError, match="neither it nor 'new' is"):
+                await handler.async_rename("a", "new")
+        assert server.files == {"/ne": b"1"}
+
+
 @pytest.mark.parametrize(("lost", "times"), [((renamed,), 1), ((kept,), 2), ((kept, renamed), 2)])
 async def test_a_file_is_renamed_once_also_where_the_reply_is_lost(lost: tuple[Any, ...], times: int) -> None:
     with ScriptedFtpServer(files={"/a": b"1"}, wrong={"RNTO": [*lost]}) as server:
@@ -66,6 +88,14 @@ async def test_a_file_is_renamed_once_also_where_the_reply_is_lost(lost: tuple[A
                 await handler.async_rename("a", "b")
             assert server.files == {"/b": b"1"}
             assert server.commands.count("RNTO /b") == times
+
+
+async def test_a_goodbye_does_not_say_that_an_upload_has_its_name() -> None:
+    with ScriptedFtpServer(wrong={"RNTO": [goodbye]}) as server:
+        async with made(server) as handler:
+            with no_waits():
+                await handler.async_upload_bytes(b"abc", "/a")
+        assert server.files == {"/a": b"abc"}
 
 
 async def test_what_arrives_late_is_no_failure() -> None:

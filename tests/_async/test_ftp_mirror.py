@@ -22,7 +22,7 @@ from tests.ftp_servers import FTP_SERVICES, FtpService
 from tests.servers.ftp_daemon import SMALL_FILES
 from tests.servers.ftp_proxy import FtpProxy
 from tests.servers.ftp_pyftpdlib import PyftpdlibServer
-from tests.servers.ftp_scripted import ScriptedFtpServer
+from tests.servers.ftp_scripted import FtpSession, ScriptedFtpServer
 
 LONG_AGO = 1_577_934_245.0
 FILES = {"a": b"1", "b/x.csv": b"22", "b/y.txt": b"", "b/c/z.csv": b"4444", "ação/é": b"\xff"}
@@ -223,6 +223,24 @@ async def test_names_that_lead_out_of_the_target_are_refused(tmp_path: Path) -> 
     assert sorted(caught.value.failures) == sorted(names[1:])
     assert caught.value.result.transferred == ["good"]
     assert content(tmp_path) == {"target/good": b"1"}
+
+
+async def test_nothing_is_deleted_on_the_word_of_one_listing(tmp_path: Path) -> None:
+    """On a plain data connection, an end made by the network at the end of a line is like the server's own."""
+    both = [f"type=file;size=1;modify=20250102030405; {name}\r\n".encode() for name in ("a", "b")]
+
+    def cut_short(session: FtpSession, argument: str) -> bool:
+        return session.send(both[0])
+
+    for name in ("a", "b", "gone"):
+        (tmp_path / name).write_bytes(b"2")
+    with ScriptedFtpServer(
+        files={"/a": b"1", "/b": b"1"}, listing=b"".join(both), wrong={"MLSD": [cut_short]}
+    ) as server:
+        async with scripted(server) as handler:
+            result = await handler.async_mirror("/", tmp_path, delete=True)
+    assert result.deleted == ["gone"]
+    assert content(tmp_path) == {"a": b"1", "b": b"2"}
 
 
 @pytest.mark.parametrize("name", ["../evil", "/etc/evil", "a/../../evil"])

@@ -75,7 +75,12 @@ async def test_a_refused_login_is_not_repeated(command: str) -> None:
     with ScriptedFtpServer(wrong={command: b"530 no\r\n"}) as server:
         handler = made(server)
         for call in (handler.async_connect, handler.async_ping, handler.async_list_dir):
-            with no_waits() as waits, pytest.raises(AuthenticationError, match="the login was refused: .* 530 no"):
+            with (
+                no_waits() as waits,
+                pytest.raises(
+                    AuthenticationError, match="connecting to FTP 127.0.0.1:.*: the login was refused: .* 530 no"
+                ),
+            ):
                 await call()
             assert waits == []
         assert sum(each.startswith("USER") for each in server.commands) == 3

@@ -45,7 +45,14 @@ def listing_of(server: ScriptedFtpServer) -> Callable[[FtpSession, str], bool]:
     return listed
 
 
-@pytest.mark.parametrize(("lost", "times"), [((gone,), 1), ((kept,), 2), ((kept, gone), 2), ((kept, kept), 3)])
+def goodbye(session: FtpSession, argument: str) -> bool:
+    """Answer what another thread, which closes the session, has said."""
+    return session.say("221 bye")
+
+
+@pytest.mark.parametrize(
+    ("lost", "times"), [((gone,), 1), ((kept,), 2), ((kept, gone), 2), ((kept, kept), 3), ((goodbye,), 2)]
+)
 def test_a_file_is_deleted_once_also_where_the_reply_is_lost(lost: tuple[Any, ...], times: int) -> None:
     with ScriptedFtpServer(files={"/a": b"1", "/b": b"2"}, wrong={"DELE": [*lost]}) as server:
         server._wrong["MLSD"] = listing_of(server)
@@ -58,6 +65,21 @@ def test_a_file_is_deleted_once_also_where_the_reply_is_lost(lost: tuple[Any, ..
                 handler.delete("a")
 
 
+def vanished(session: FtpSession, argument: str) -> bool:
+    """Give it another name, and lose the reply."""
+    session.server.files[argument[:-1]] = session.server.files.pop(session.renamed)
+    return False
+
+
+def test_a_renamed_file_that_is_nowhere_is_said_to_be_unsure() -> None:
+    with ScriptedFtpServer(files={"/a": b"1"}, wrong={"RNTO": [vanished]}) as server:
+        server._wrong["MLSD"] = listing_of(server)
+        with made(server) as handler:
+            with no_waits(), pytest.raises(OutcomeUnknownError, match="neither it nor 'new' is"):
+                handler.rename("a", "new")
+        assert server.files == {"/ne": b"1"}
+
+
 @pytest.mark.parametrize(("lost", "times"), [((renamed,), 1), ((kept,), 2), ((kept, renamed), 2)])
 def test_a_file_is_renamed_once_also_where_the_reply_is_lost(lost: tuple[Any, ...], times: int) -> None:
     with ScriptedFtpServer(files={"/a": b"1"}, wrong={"RNTO": [*lost]}) as server:
@@ -67,6 +89,14 @@ def test_a_file_is_renamed_once_also_where_the_reply_is_lost(lost: tuple[Any, ..
                 handler.rename("a", "b")
             assert server.files == {"/b": b"1"}
             assert server.commands.count("RNTO /b") == times
+
+
+def test_a_goodbye_does_not_say_that_an_upload_has_its_name() -> None:
+    with ScriptedFtpServer(wrong={"RNTO": [goodbye]}) as server:
+        with made(server) as handler:
+            with no_waits():
+                handler.upload_bytes(b"abc", "/a")
+        assert server.files == {"/a": b"abc"}
 
 
 def test_what_arrives_late_is_no_failure() -> None:

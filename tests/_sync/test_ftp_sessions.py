@@ -76,7 +76,12 @@ def test_a_refused_login_is_not_repeated(command: str) -> None:
     with ScriptedFtpServer(wrong={command: b"530 no\r\n"}) as server:
         handler = made(server)
         for call in (handler.connect, handler.ping, handler.list_dir):
-            with no_waits() as waits, pytest.raises(AuthenticationError, match="the login was refused: .* 530 no"):
+            with (
+                no_waits() as waits,
+                pytest.raises(
+                    AuthenticationError, match="connecting to FTP 127.0.0.1:.*: the login was refused: .* 530 no"
+                ),
+            ):
                 call()
             assert waits == []
         assert sum(each.startswith("USER") for each in server.commands) == 3

@@ -16,12 +16,13 @@ from typing import Any
 
 import pytest
 
-from echo_connhandler import FtpHandler
+from echo_connhandler import FtpHandler, Resilience
 from echo_connhandler._core.ftp.transfer_values import is_temporary_name
 from echo_connhandler.errors import (
     ConnectionFailedError,
     FtpNotFoundError,
     FtpReplyError,
+    TimeoutExceededError,
     TransferError,
 )
 from echo_connhandler.testing import no_waits
@@ -30,7 +31,7 @@ from tests.servers.ftp_daemon import SMALL_FILES, FtpDaemon
 from tests.servers.ftp_proftpd import ProftpdServer
 from tests.servers.ftp_proxy import FtpProxy
 from tests.servers.ftp_pyftpdlib import PyftpdlibServer
-from tests.servers.ftp_scripted import FtpSession, ScriptedFtpServer
+from tests.servers.ftp_scripted import FtpSession, ScriptedFtpServer, half
 from tests.servers.ftp_vsftpd import VsftpdServer
 
 SIZE = 2_000_000
@@ -664,13 +665,48 @@ def test_one_download_to_a_file_at_a_time(pyftpdlib: FtpService, tmp_path: Path)
         other.close()
 
 
+@pytest.mark.parametrize("name", FTP_SERVICES)
+def test_the_same_content_may_be_uploaded_to_a_file_several_times_at_once(
+    request: pytest.FixtureRequest, name: str
+) -> None:
+    service = FTP_SERVICES[name](request)
+    data = os.urandom(SIZE)
+    other: list[Any] = []
+
+    def meanwhile(done: int, total: int | None) -> None:
+        if not other:
+            other.append(None)
+            with service.make() as second:
+                second.upload_bytes(data, service.path("data"))
+            assert (service.folder / "data").read_bytes() == data
+            assert len(os.listdir(service.folder)) == 2
+
+    with service.make() as handler:
+        handler.upload_bytes(data, service.path("data"), progress=meanwhile, retry=0)
+    assert other
+    assert (service.folder / "data").read_bytes() == data
+    assert os.listdir(service.folder) == ["data"]
+
+
 # Pace and memory
+
+
+def test_a_limited_transfer_keeps_to_its_deadline(pyftpdlib: FtpService) -> None:
+    served(pyftpdlib, "data", 500_000)
+    soon = Resilience(deadline=5)
+    with pyftpdlib.make() as handler:
+        with no_waits() as waits, pytest.raises(TimeoutExceededError):
+            handler.download_bytes(pyftpdlib.path("data"), rate_limit=1000, retry=soon)
+        assert sum(waits) <= 5
+        with no_waits() as waits, pytest.raises(TimeoutExceededError):
+            handler.upload_bytes(bytes(500_000), pyftpdlib.path("new"), rate_limit=1000, retry=soon)
+        assert sum(waits) <= 5
 
 
 def test_a_rate_is_kept_to(pyftpdlib: FtpService, tmp_path: Path) -> None:
     served(pyftpdlib, "data", 500_000)
-    with pyftpdlib.make(properties={"rate_limit": 100_000}) as handler:
-        for limit, seconds in ((None, 5.0), (250_000, 2.0)):
+    with pyftpdlib.make(properties={"rate_limit": 20_000}) as handler:
+        for limit, seconds in ((None, 25.0), (50_000, 10.0)):
             with no_waits() as waits:
                 handler.download(pyftpdlib.path("data"), tmp_path / "f", rate_limit=limit)
             assert sum(waits) == pytest.approx(seconds, rel=0.3)
@@ -755,6 +791,17 @@ def test_reading_does_not_mix_versions(ftp_service: FtpService, proxy: FtpProxy)
                 file.read(1000)
                 os.utime(ftp_service.folder / "data", (LONG_AGO + 5, LONG_AGO + 5))
                 file.read()
+
+
+def test_a_deadline_ends_reading_that_hangs() -> None:
+    data = bytes(range(256)) * 8
+    with ScriptedFtpServer(files={"/data": data}, wrong={"RETR": half}) as server:
+        with scripted(server) as handler:
+            with handler.open_read("/data", retry=Resilience(deadline=0.5)) as file:
+                assert file.read(len(data) // 2) == data[: len(data) // 2]
+                with pytest.raises(TimeoutExceededError, match="reading '/data' on FTP"):
+                    file.read()
+            assert handler.ping()
 
 
 def test_reading_what_is_not_there_is_told_at_once(ftp_service: FtpService) -> None:

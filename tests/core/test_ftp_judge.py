@@ -68,6 +68,14 @@ def test_no_time_brings_the_right_certificate() -> None:
     assert failure.kind is Kind.WRONG
 
 
+def test_a_refused_login_stays_refused() -> None:
+    failure = judge(AuthenticationError("the login was refused"), "connecting to FTP h:21")
+    assert failure is not None
+    assert failure.kind is Kind.WRONG
+    assert str(failure.error) == "connecting to FTP h:21: the login was refused"
+    assert type(failure.error) is AuthenticationError
+
+
 def test_the_server_is_named_once() -> None:
     failure = judge(ConnectionFailedError("FTP h:21: no connection"), "exists on FTP h:21")
     assert failure is not None
@@ -79,7 +87,6 @@ def test_the_server_is_named_once() -> None:
     [
         OSError("disk full"),
         ValueError("x"),
-        AuthenticationError("x"),
         OutcomeUnknownError("x"),
         TransferError("x"),
         ConnectionFailedError("x").told(attempts=4, elapsed=1.0, kind=Kind.WRONG),

@@ -252,14 +252,15 @@ def test_progress_never_falls_and_ends_at_the_size() -> None:
 
 
 def test_a_pace_waits_as_long_as_the_bytes_should_have_taken() -> None:
-    pace = Pace(100.0, began=1000.0)
+    pace = Pace(100.0, due=1000.0)
     assert pace.wait(50, 1000.0) == 0.5
     assert pace.wait(50, 1000.5) == 0.5
     assert pace.wait(100, 1010.0) == 0.0
+    assert pace.wait(100, 1010.0) == 1.0  # and not for the nine seconds in which nothing passed
     assert pace.piece(1 << 20) == 1024
-    assert Pace(1e6, began=0).piece(1 << 20) == 100_000
-    assert Pace(None, began=0).wait(10**9, 0) == 0.0
-    assert Pace(None, began=0).piece(1 << 20) == 1 << 20
+    assert Pace(1e6, due=0).piece(1 << 20) == 100_000
+    assert Pace(None, due=0).wait(10**9, 0) == 0.0
+    assert Pace(None, due=0).piece(1 << 20) == 1 << 20
 
 
 @pytest.mark.parametrize("rate", [0, -1, True, "fast", float("inf"), float("nan")])

@@ -17,7 +17,7 @@ from .retry import async_persist
 if TYPE_CHECKING:
     from .._drivers.registry import FtpSettings
 
-__all__ = ("AsyncFtpConnections", "AsyncFtpEngine", "AsyncFtpHeld")
+__all__ = ("AsyncFtpConnections", "AsyncFtpEngine", "AsyncFtpHeld", "limit_to")
 
 T = TypeVar("T")
 
@@ -131,21 +131,23 @@ class AsyncFtpConnections(AsyncCalls[AsyncFtpEngine]):
         pool = self._async_engines.get().pool
         session = await pool.acquire()
         try:
-            if ends is not None:
-                session.limit(max(ends - monotonic(), 0.001))
+            limit_to(session, ends)
             return await work(session)
         finally:
-            if ends is not None:
-                session.limit(None)
+            limit_to(session, None)
             await pool.release(session)
 
-    async def _async_hold(self, work: Callable[[AsyncFtpSession], AsyncOutcome[T]]) -> AsyncFtpHeld[T]:
-        """Do the work, once, with a session that the caller keeps; it is to go back to its pool."""
+    async def _async_hold(
+        self, work: Callable[[AsyncFtpSession], AsyncOutcome[T]], ends: float | None
+    ) -> AsyncFtpHeld[T]:
+        """Do the work, once, with a session that the caller keeps; it is to go back to its pool, without a limit."""
         pool = self._async_engines.get().pool
         session = await pool.acquire()
         try:
+            limit_to(session, ends)
             return AsyncFtpHeld(session, pool, await work(session))
         except BaseException:
+            limit_to(session, None)
             with async_shielded():
                 await pool.release(session)
             raise
@@ -153,17 +155,28 @@ class AsyncFtpConnections(AsyncCalls[AsyncFtpEngine]):
     async def _async_persisted(
         self,
         what: str,
-        attempt: Callable[[], AsyncOutcome[T]],
+        attempt: Callable[[float | None], AsyncOutcome[T]],
         *,
         policy: Resilience,
         progress: Callable[[], int],
     ) -> T:
-        """Make attempts that see to their session themselves, until one succeeds; none of them changes anything."""
+        """Make attempts that see to their session themselves, until one succeeds; none of them changes anything.
+
+        Each is told when, by the deadline, it is to have ended.
+        """
         await async_sweep()
+        began = monotonic()
+        ends = None if policy.deadline is None else began + policy.deadline
         return await async_persist(
-            attempt,
+            lambda: attempt(ends),
             policy,
             lambda error: judge(error, self._named(what)),
             named=lambda: self._named(what),
+            started=began,
             progress=progress,
         )
+
+
+def limit_to(session: AsyncFtpSession, ends: float | None) -> None:
+    """Let nothing that the session does last beyond a moment of `monotonic()`; None: let it last."""
+    session.limit(None if ends is None else max(ends - monotonic(), 0.001))

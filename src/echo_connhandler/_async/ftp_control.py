@@ -102,7 +102,7 @@ class AsyncFtpControl:
             InvalidRequestError: it has a line end or NUL in it, or can't be encoded; nothing was sent.
         """
         await self._send(line)
-        return self._checked(line, await self._receive(), good or (2,))
+        return self._checked(line, await self._receive(line.partition(" ")[0]), good or (2,))
 
     async def _send(self, line: str) -> None:
         verb = line.partition(" ")[0]
@@ -118,12 +118,18 @@ class AsyncFtpControl:
             why = f"a line end or NUL is in it, or it can't be written in {self._props.encoding}"
             raise InvalidRequestError(f"{self._shown(line)} can't be sent: {why}") from None
 
-    async def _receive(self) -> Reply:
+    async def _receive(self, verb: str) -> Reply:
+        """Return the next reply, which is to answer the command `verb`."""
         reply = await self._connection.receive()
+        shown = self._redact(str(reply))
+        logger.debug("%s: < %s", self._connection.peer, shown)
+        if reply.code == 221 and verb != "QUIT":  # the answer to another thread that closes the session, not to this
+            self.unanswered = verb
+            await self.abandon()
+            raise ConnectionFailedError(f"{verb} was not answered, the server said goodbye: {shown}")
         self.unanswered = None
-        logger.debug("%s: < %s", self._connection.peer, self._redact(str(reply)))
         if reply.code == 421:  # it closes the connection, whatever was asked
-            await self._connection.aclose()
+            await self.abandon()
         return reply
 
     def _shown(self, line: str) -> str:
@@ -173,9 +179,9 @@ class AsyncFtpControl:
             raise refused.told(attempts=1, elapsed=0.0, kind=kind) from error
 
     async def _log_in(self) -> None:
-        greeting = await self._receive()
+        greeting = await self._receive("connecting")
         while greeting.code == 120:  # ready in some minutes; it says so when it is
-            greeting = await self._receive()
+            greeting = await self._receive("connecting")
         self._checked("connecting", greeting, (220, 230))
         if self._props.tls == "explicit":
             await self.ask("AUTH TLS", 234, 334)
@@ -206,7 +212,7 @@ class AsyncFtpControl:
 
     async def _look_around(self) -> None:
         await self._send("FEAT")
-        reply = await self._receive()
+        reply = await self._receive("FEAT")
         if reply.code == 421:
             self._checked("FEAT", reply, (2,))
         self.features = Features.of(reply)

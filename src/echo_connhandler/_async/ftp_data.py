@@ -119,7 +119,7 @@ class AsyncFtpDataWays(AsyncFtpControl):
         if not data.closed:
             await data.finish()
         verb = self.unanswered or ""
-        reply = await self._receive()
+        reply = await self._receive(verb)
         self._data = None
         return self._checked(verb, reply, (2,))
 
@@ -142,10 +142,10 @@ class AsyncFtpDataWays(AsyncFtpControl):
         """Return the server's reply to a transfer that was broken off; None, and the session is dead, without one."""
         if data is not None:
             data.drop()
-        reply = None
+        reply, verb = None, self.unanswered or ""
         try:
             if not self._connection.dead:
-                reply = await self._within(PATIENCE, self._receive)
+                reply = await self._within(PATIENCE, lambda: self._receive(verb))
         except (ConnectionFailedError, TimeoutExceededError):
             await self.abandon()
         self._data = None

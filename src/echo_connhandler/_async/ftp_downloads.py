@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from .._concurrency import AsyncBehind, AsyncOutcome, async_in_thread, async_shielded, async_sleep, monotonic
+from .._concurrency import AsyncBehind, AsyncOutcome, async_anyway, async_in_thread, async_sleep, monotonic
 from .._core.errors import ConnectionFailedError, FtpNotFoundError, FtpReplyError, TimeoutExceededError, TransferError
 from .._core.ftp.checksums import Verify, Way, digest_in, way_to_ask
 from .._core.ftp.transfer_values import Pace, Progress, broken, up_to_date, validator_of
@@ -112,6 +112,8 @@ class AsyncLocalWork:
         self._in_memory = in_memory
         self._progress = progress
         self._pace = Pace(rate, monotonic())
+        self._named = ""  # the call, in messages
+        self._ends: float | None = None  # by the deadline
 
     async def locally(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Do what concerns our end."""
@@ -128,15 +130,22 @@ class AsyncLocalWork:
             self._progress.report(done, total)
         except Exception as error:
             raise _LocalFault from error
-        wait = self._pace.wait(count, monotonic())
-        if wait > 0:
-            await async_sleep(wait)
+        now = monotonic()
+        wait = self._pace.wait(count, now)
+        if wait <= 0:
+            return
+        left = wait if self._ends is None else max(self._ends - now, 0)
+        await async_sleep(min(wait, left))
+        if left < wait:
+            raise _LocalFault from TimeoutExceededError(f"{self._named}: at this rate it takes longer than it may")
 
     async def persist(
         self, what: str, work: Callable[[AsyncFtpSession], AsyncOutcome[bool]], policy: Resilience
     ) -> bool:
         """Do the work until it is done, as the policy has it, and return what it returns."""
         faults: list[BaseException | None] = []
+        self._named = self.calls._named(what)  # noqa: SLF001 - a part of the handler
+        self._ends = None if policy.deadline is None else monotonic() + policy.deadline
 
         async def attempt(session: AsyncFtpSession) -> bool:
             try:
@@ -191,16 +200,16 @@ class AsyncDownload(AsyncLocalWork):
     async def run(self, policy: Resilience) -> bool:
         """Bring the file in, and return True; False if it was as new already."""
         sink = self._sink
-        await self._plainly(sink.open)
         try:
+            await self._plainly(sink.open)
             if not await self.persist(f"downloading {self._path!r}", self._attempt, policy):
                 return False
             facts = self._facts or Facts()
             await self._plainly(sink.finish, None if facts.modified is None else facts.modified.timestamp())
             size = sink.there.size
         finally:
-            with async_shielded():
-                await self._plainly(sink.close)
+            if not self._in_memory:
+                await async_anyway(sink.close)
         self._progress.end(size)
         return True
 

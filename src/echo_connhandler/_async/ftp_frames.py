@@ -6,7 +6,7 @@ import os
 import tempfile
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from .._concurrency import async_in_thread, async_shielded
+from .._concurrency import async_anyway, async_in_thread, async_opened
 from .._core.extras import require
 from .._core.frames import to_pandas, to_polars
 from .._core.ftp.frame_files import check_options, kind_of, read_frame, write_frame
@@ -58,13 +58,12 @@ class AsyncFtpFrameCalls(AsyncFtpMirrorCalls):
         """
         name, rate = self._checked(path)
         check_options(name, options)
-        file = await async_in_thread(_temporary)
+        file = await async_opened(_temporary)
         try:
             await self._async_fetch(name, ObjectSink(file), progress, "auto", rate, retry)
             return await async_in_thread(_parsed, file, name, options)
         finally:
-            with async_shielded():
-                await async_in_thread(file.close)
+            await async_anyway(file.close)
 
     async def async_read_to_pandas(
         self,
@@ -123,14 +122,13 @@ class AsyncFtpFrameCalls(AsyncFtpMirrorCalls):
         """
         name, rate = self._checked(path)
         kind_of(name)
-        file = await async_in_thread(_temporary)
+        file = await async_opened(_temporary)
         try:
             rows = await async_in_thread(_written, frame, file, name)
             source = await async_in_thread(object_source, file)
             await self._async_send(source, name, progress, "auto", rate, retry)
         finally:
-            with async_shielded():
-                await async_in_thread(file.close)
+            await async_anyway(file.close)
         return rows
 
 

@@ -8,6 +8,7 @@ from .._concurrency import async_shielded
 from .._core.errors import FtpNotFoundError, TransferError
 from .._core.ftp.transfer_values import broken
 from .._core.retry import Resilience
+from .ftp_connections import limit_to
 from .ftp_downloads import Facts, async_facts_of
 
 if TYPE_CHECKING:
@@ -86,14 +87,16 @@ class AsyncFtpReader:
             f"reading {self._path!r}", self._begin, policy=self._policy, progress=lambda: self._got
         )
 
-    async def _attempt(self) -> bytes:
+    async def _attempt(self, ends: float | None) -> bytes:
         if self._held is None and self._got and self._got == self.size:
             # All came, and then the connection broke: behind the end, servers refuse to begin.
-            same = await self._calls._async_hold(self._same)  # noqa: SLF001
+            same = await self._calls._async_hold(self._same, ends)  # noqa: SLF001
+            limit_to(same.session, None)
             await same.pool.release(same.session)
             self._ended = True
             return b""
-        held = await self._begin()
+        held = await self._begin(ends)
+        limit_to(held.session, ends)
         try:
             piece = await held.value.read()
             if piece:
@@ -124,9 +127,9 @@ class AsyncFtpReader:
         except FtpNotFoundError:  # there are servers that delete what was fetched whole
             return True
 
-    async def _begin(self) -> AsyncFtpHeld[AsyncFtpData]:
+    async def _begin(self, ends: float | None) -> AsyncFtpHeld[AsyncFtpData]:
         if self._held is None:
-            self._held = await self._calls._async_hold(self._open)  # noqa: SLF001
+            self._held = await self._calls._async_hold(self._open, ends)  # noqa: SLF001
         return self._held
 
     async def _same(self, session: AsyncFtpSession) -> None:
@@ -144,6 +147,7 @@ class AsyncFtpReader:
         held, self._held = self._held, None
         if held is None:
             return
+        limit_to(held.session, None)
         with async_shielded():
             try:
                 if held.session.dead:

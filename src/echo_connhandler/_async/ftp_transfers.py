@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from .._concurrency import async_in_thread, async_shielded
+from .._concurrency import async_anyway, async_in_thread, async_opened
 from .._core.ftp.checksums import Verify, check_verify
 from .._core.ftp.paths import remote_path
 from .._core.ftp.transfer_values import Progress, ProgressCall, check_rate, source_of
@@ -153,9 +153,9 @@ class AsyncFtpTransferCalls(AsyncFtpFileCalls):
         if hasattr(local, "read"):
             if newer_only:
                 raise ValueError("newer_only compares files: it needs the path of one, not a file object")
-            source: Source = await async_in_thread(object_source, local)
+            source: Source = await async_opened(object_source, local)
         else:
-            source = await async_in_thread(FileSource, local)
+            source = await async_opened(FileSource, local)
         return await self._async_send(source, path, progress, verify, rate, retry, newer_only=newer_only)
 
     async def async_upload_bytes(
@@ -189,8 +189,7 @@ class AsyncFtpTransferCalls(AsyncFtpFileCalls):
             )
             return await upload.run(for_call(self.resilience, retry))
         finally:
-            with async_shielded():
-                await async_in_thread(source.close)
+            await async_anyway(source.close)
 
     @asynccontextmanager
     async def async_open_read(

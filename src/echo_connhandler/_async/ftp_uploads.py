@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+import secrets
 from typing import TYPE_CHECKING
 
+from .._concurrency import UPLOADS
 from .._core.errors import (
     ConnectionFailedError,
     EchoConnError,
@@ -63,6 +65,7 @@ class AsyncUpload(AsyncLocalWork):
         self._path = path
         self._verify = verify
         self._newer_only = newer_only
+        self._token = ""  # of the temporary name, as long as it's taken
         self._temporary = ""  # known when it's known where relative paths begin
         self._begun = False
         self._renaming = False
@@ -77,6 +80,8 @@ class AsyncUpload(AsyncLocalWork):
             if self._begun:
                 await self._tidy(error)
             raise
+        finally:
+            UPLOADS.give_back(self._token)
         self._progress.end(self._source.size)
         return True
 
@@ -104,10 +109,9 @@ class AsyncUpload(AsyncLocalWork):
             error.args = (f"{error.args[0]}; {left} as {self._temporary!r}", *error.args[1:])
 
     async def _attempt(self, session: AsyncFtpSession) -> bool:
-        path = session.path(self._path)
         source = self._source
-        token = token_of(source.identity, self.calls._settings.target, path)  # noqa: SLF001 - a part of the handler
-        self._temporary = temporary_path(path, token)
+        if not self._temporary:
+            self._temporary = self._claimed(session.path(self._path))
         if not self._begun and self._newer_only and await self._is_there_already(session):
             return False
         way_of(session, self._temporary, self._verify)
@@ -130,6 +134,15 @@ class AsyncUpload(AsyncLocalWork):
         await self._set_time(session)
         await self._rename(session)
         return True
+
+    def _claimed(self, path: str) -> str:
+        """Return the temporary name: the one that the same content always has, unless it's in use now."""
+        parts = (self._source.identity, self.calls._settings.target, path)  # noqa: SLF001 - a part of the handler
+        token = token_of(*parts)
+        while not UPLOADS.take(token):
+            token = token_of(*parts, secrets.token_hex())
+        self._token = token
+        return temporary_path(path, token)
 
     async def _is_there_already(self, session: AsyncFtpSession) -> bool:
         there = await session.stat(self._path)

@@ -12,7 +12,7 @@ from typing import Any, ParamSpec, TypeVar, Unpack
 
 import httpx
 
-from .._concurrency import AsyncReads, async_in_thread, async_shielded, monotonic
+from .._concurrency import AsyncReads, async_anyway, async_in_thread, async_shielded, monotonic
 from .._core.content_range import Answer, Verdict, answer_of, range_headers, verdict
 from .._core.downloads import Checksum, source_of
 from .._core.errors import TransferError
@@ -147,8 +147,8 @@ class _AsyncTransfer:
     async def run(self, wanted: Checksum | None, *, overwrite: bool) -> None:
         """Bring the file in, whole and verified."""
         part = self._part
-        await async_in_thread(part.open)
         try:
+            await async_in_thread(part.open)
             await self._fetch_all()
             if wanted is not None and not await async_in_thread(part.matches, wanted):
                 again = self._continued  # what was put together of pieces may be mixed: once more, in one piece
@@ -161,8 +161,7 @@ class _AsyncTransfer:
             size = part.there.size
             await async_in_thread(part.finish, overwrite=overwrite)
         finally:
-            with async_shielded():
-                await async_in_thread(part.close)
+            await async_anyway(part.close)
         if self._progress is not None:
             self._progress(size, size)
 

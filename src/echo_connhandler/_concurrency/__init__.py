@@ -2,6 +2,7 @@
 
 from .allowances import Allowances
 from .behind import AsyncBehind, Behind
+from .claims import UPLOADS, Claims
 from .flights import Flight, Logins, async_join, join
 from .gathering import async_each, each
 from .limiters import AsyncLimiter, Limiter, async_owner, owner
@@ -10,15 +11,19 @@ from .outcomes import AsyncOutcome, Outcome
 from .pools import AsyncPool, Pool, PoolOptions, PoolStats
 from .streams import AsyncReads, Reads, async_releasing, async_sweep, releasing, sweep
 from .waits import (
+    anyway,
+    async_anyway,
     async_blocks,
     async_bounded,
     async_in_thread,
+    async_opened,
     async_shielded,
     async_sleep,
     blocks,
     bounded,
     in_thread,
     monotonic,
+    opened,
     shielded,
     skipping_waits,
     sleep,
@@ -33,6 +38,7 @@ __all__ = (
     "AsyncPool",
     "AsyncReads",
     "Behind",
+    "Claims",
     "Flight",
     "Limiter",
     "Local",
@@ -40,13 +46,17 @@ __all__ = (
     "Outcome",
     "Pool",
     "Reads",
+    "UPLOADS",
     "PoolOptions",
     "PoolStats",
+    "anyway",
+    "async_anyway",
     "async_blocks",
     "async_bounded",
     "async_each",
     "async_in_thread",
     "async_join",
+    "async_opened",
     "async_owner",
     "async_releasing",
     "async_shielded",
@@ -58,6 +68,7 @@ __all__ = (
     "in_thread",
     "join",
     "monotonic",
+    "opened",
     "owner",
     "releasing",
     "shielded",

@@ -6,21 +6,25 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import ParamSpec, TypeVar
+from typing import Generic, ParamSpec, Protocol, TypeVar
 
 import anyio
 from anyio import to_thread
 
 __all__ = (
+    "anyway",
+    "async_anyway",
     "async_blocks",
     "async_bounded",
     "async_in_thread",
+    "async_opened",
     "async_shielded",
     "async_sleep",
     "blocks",
     "bounded",
     "in_thread",
     "monotonic",
+    "opened",
     "shielded",
     "skipping_waits",
     "sleep",
@@ -112,10 +116,91 @@ def blocks() -> bool:
 
 
 async def async_in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Do work that takes long and waits for nothing, without holding up other tasks."""
-    return await to_thread.run_sync(lambda: work(*args, **kwargs))
+    """Do work that takes long and waits for nothing, without holding up other tasks.
+
+    A task that is cancelled meanwhile waits until the work has ended, so that what it works on may be closed then.
+    """
+    errand = _Errand(lambda: work(*args, **kwargs))
+    try:
+        return await to_thread.run_sync(errand)
+    except BaseException:
+        await errand.call_off()
+        raise
+
+
+class _Errand(Generic[T]):
+    """Work that a thread does, unless it's called off before: asyncio's own cancelling leaves threads to themselves."""
+
+    def __init__(self, work: Callable[[], T]) -> None:
+        self._work = work
+        self._lock = threading.Lock()
+        self._begun = self._off = False
+        self._ended = threading.Event()
+
+    def __call__(self) -> T:
+        with self._lock:
+            if self._off:
+                raise RuntimeError("called off before it began")
+            self._begun = True
+        try:
+            return self._work()
+        finally:
+            self._ended.set()
+
+    async def call_off(self) -> None:
+        """Wait until it has ended, if it has begun; else it never begins."""
+        with self._lock:
+            self._off = True
+        if self._begun and not self._ended.is_set():
+            with async_shielded():
+                await to_thread.run_sync(self._ended.wait)
+
+
+async def async_anyway(work: Callable[[], object]) -> None:
+    """Do work as `async_in_thread` does, whatever cancels the task: what is to be closed in the end is closed."""
+    begun: list[bool] = []
+
+    def run() -> None:
+        begun.append(True)
+        work()
+
+    try:
+        with async_shielded():
+            await async_in_thread(run)
+    finally:
+        if not begun:
+            work()
+
+
+def anyway(work: Callable[[], object]) -> None:
+    """Do the work."""
+    work()
 
 
 def in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Do the work: this thread is the one."""
+    return work(*args, **kwargs)
+
+
+class _Closes(Protocol):
+    def close(self) -> None: ...
+
+
+C = TypeVar("C", bound=_Closes)
+
+
+async def async_opened(work: Callable[P, C], *args: P.args, **kwargs: P.kwargs) -> C:
+    """Open something as `async_in_thread` does work; where its task is cancelled meanwhile, it is closed again."""
+    results: list[C] = []
+    try:
+        await async_in_thread(lambda: results.append(work(*args, **kwargs)))
+    except BaseException:
+        for result in results:
+            result.close()
+        raise
+    return results[0]
+
+
+def opened(work: Callable[P, C], *args: P.args, **kwargs: P.kwargs) -> C:
+    """Open it."""
     return work(*args, **kwargs)

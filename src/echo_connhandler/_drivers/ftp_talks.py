@@ -1,6 +1,6 @@
 """An FTP control connection, written once for threads and tasks: generators that yield what they wait for.
 
-They wait for nothing themselves; `ftp_ftplib.py` and `ftp_aioftp.py` do. Sockets don't block, and TLS works on them
+They wait for nothing themselves; `ftp_ftplib.py` and `ftp_tasks.py` do. Sockets don't block, and TLS works on them
 directly: no event loop's transports are between, of which uvloop's lose the end of encrypted downloads.
 """
 

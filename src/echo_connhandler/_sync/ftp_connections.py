@@ -18,7 +18,7 @@ from .retry import persist
 if TYPE_CHECKING:
     from .._drivers.registry import FtpSettings
 
-__all__ = ("FtpConnections", "FtpEngine", "FtpHeld")
+__all__ = ("FtpConnections", "FtpEngine", "FtpHeld", "limit_to")
 
 T = TypeVar("T")
 
@@ -130,21 +130,21 @@ class FtpConnections(Calls[FtpEngine]):
         pool = self._sync_engines.get().pool
         session = pool.acquire()
         try:
-            if ends is not None:
-                session.limit(max(ends - monotonic(), 0.001))
+            limit_to(session, ends)
             return work(session)
         finally:
-            if ends is not None:
-                session.limit(None)
+            limit_to(session, None)
             pool.release(session)
 
-    def _sync_hold(self, work: Callable[[FtpSession], Outcome[T]]) -> FtpHeld[T]:
-        """Do the work, once, with a session that the caller keeps; it is to go back to its pool."""
+    def _sync_hold(self, work: Callable[[FtpSession], Outcome[T]], ends: float | None) -> FtpHeld[T]:
+        """Do the work, once, with a session that the caller keeps; it is to go back to its pool, without a limit."""
         pool = self._sync_engines.get().pool
         session = pool.acquire()
         try:
+            limit_to(session, ends)
             return FtpHeld(session, pool, work(session))
         except BaseException:
+            limit_to(session, None)
             with shielded():
                 pool.release(session)
             raise
@@ -152,17 +152,28 @@ class FtpConnections(Calls[FtpEngine]):
     def _sync_persisted(
         self,
         what: str,
-        attempt: Callable[[], Outcome[T]],
+        attempt: Callable[[float | None], Outcome[T]],
         *,
         policy: Resilience,
         progress: Callable[[], int],
     ) -> T:
-        """Make attempts that see to their session themselves, until one succeeds; none of them changes anything."""
+        """Make attempts that see to their session themselves, until one succeeds; none of them changes anything.
+
+        Each is told when, by the deadline, it is to have ended.
+        """
         sweep()
+        began = monotonic()
+        ends = None if policy.deadline is None else began + policy.deadline
         return persist(
-            attempt,
+            lambda: attempt(ends),
             policy,
             lambda error: judge(error, self._named(what)),
             named=lambda: self._named(what),
+            started=began,
             progress=progress,
         )
+
+
+def limit_to(session: FtpSession, ends: float | None) -> None:
+    """Let nothing that the session does last beyond a moment of `monotonic()`; None: let it last."""
+    session.limit(None if ends is None else max(ends - monotonic(), 0.001))

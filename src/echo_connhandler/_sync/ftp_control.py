@@ -103,7 +103,7 @@ class FtpControl:
             InvalidRequestError: it has a line end or NUL in it, or can't be encoded; nothing was sent.
         """
         self._send(line)
-        return self._checked(line, self._receive(), good or (2,))
+        return self._checked(line, self._receive(line.partition(" ")[0]), good or (2,))
 
     def _send(self, line: str) -> None:
         verb = line.partition(" ")[0]
@@ -119,12 +119,18 @@ class FtpControl:
             why = f"a line end or NUL is in it, or it can't be written in {self._props.encoding}"
             raise InvalidRequestError(f"{self._shown(line)} can't be sent: {why}") from None
 
-    def _receive(self) -> Reply:
+    def _receive(self, verb: str) -> Reply:
+        """Return the next reply, which is to answer the command `verb`."""
         reply = self._connection.receive()
+        shown = self._redact(str(reply))
+        logger.debug("%s: < %s", self._connection.peer, shown)
+        if reply.code == 221 and verb != "QUIT":  # the answer to another thread that closes the session, not to this
+            self.unanswered = verb
+            self.abandon()
+            raise ConnectionFailedError(f"{verb} was not answered, the server said goodbye: {shown}")
         self.unanswered = None
-        logger.debug("%s: < %s", self._connection.peer, self._redact(str(reply)))
         if reply.code == 421:  # it closes the connection, whatever was asked
-            self._connection.close()
+            self.abandon()
         return reply
 
     def _shown(self, line: str) -> str:
@@ -174,9 +180,9 @@ class FtpControl:
             raise refused.told(attempts=1, elapsed=0.0, kind=kind) from error
 
     def _log_in(self) -> None:
-        greeting = self._receive()
+        greeting = self._receive("connecting")
         while greeting.code == 120:  # ready in some minutes; it says so when it is
-            greeting = self._receive()
+            greeting = self._receive("connecting")
         self._checked("connecting", greeting, (220, 230))
         if self._props.tls == "explicit":
             self.ask("AUTH TLS", 234, 334)
@@ -207,7 +213,7 @@ class FtpControl:
 
     def _look_around(self) -> None:
         self._send("FEAT")
-        reply = self._receive()
+        reply = self._receive("FEAT")
         if reply.code == 421:
             self._checked("FEAT", reply, (2,))
         self.features = Features.of(reply)

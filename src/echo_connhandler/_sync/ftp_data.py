@@ -120,7 +120,7 @@ class FtpDataWays(FtpControl):
         if not data.closed:
             data.finish()
         verb = self.unanswered or ""
-        reply = self._receive()
+        reply = self._receive(verb)
         self._data = None
         return self._checked(verb, reply, (2,))
 
@@ -143,10 +143,10 @@ class FtpDataWays(FtpControl):
         """Return the server's reply to a transfer that was broken off; None, and the session is dead, without one."""
         if data is not None:
             data.drop()
-        reply = None
+        reply, verb = None, self.unanswered or ""
         try:
             if not self._connection.dead:
-                reply = self._within(PATIENCE, self._receive)
+                reply = self._within(PATIENCE, lambda: self._receive(verb))
         except (ConnectionFailedError, TimeoutExceededError):
             self.abandon()
         self._data = None

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from .._concurrency import Behind, Outcome, in_thread, monotonic, shielded, sleep
+from .._concurrency import Behind, Outcome, anyway, in_thread, monotonic, sleep
 from .._core.errors import ConnectionFailedError, FtpNotFoundError, FtpReplyError, TimeoutExceededError, TransferError
 from .._core.ftp.checksums import Verify, Way, digest_in, way_to_ask
 from .._core.ftp.transfer_values import Pace, Progress, broken, up_to_date, validator_of
@@ -113,6 +113,8 @@ class LocalWork:
         self._in_memory = in_memory
         self._progress = progress
         self._pace = Pace(rate, monotonic())
+        self._named = ""  # the call, in messages
+        self._ends: float | None = None  # by the deadline
 
     def locally(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Do what concerns our end."""
@@ -129,13 +131,20 @@ class LocalWork:
             self._progress.report(done, total)
         except Exception as error:
             raise _LocalFault from error
-        wait = self._pace.wait(count, monotonic())
-        if wait > 0:
-            sleep(wait)
+        now = monotonic()
+        wait = self._pace.wait(count, now)
+        if wait <= 0:
+            return
+        left = wait if self._ends is None else max(self._ends - now, 0)
+        sleep(min(wait, left))
+        if left < wait:
+            raise _LocalFault from TimeoutExceededError(f"{self._named}: at this rate it takes longer than it may")
 
     def persist(self, what: str, work: Callable[[FtpSession], Outcome[bool]], policy: Resilience) -> bool:
         """Do the work until it is done, as the policy has it, and return what it returns."""
         faults: list[BaseException | None] = []
+        self._named = self.calls._named(what)  # noqa: SLF001 - a part of the handler
+        self._ends = None if policy.deadline is None else monotonic() + policy.deadline
 
         def attempt(session: FtpSession) -> bool:
             try:
@@ -190,16 +199,16 @@ class Download(LocalWork):
     def run(self, policy: Resilience) -> bool:
         """Bring the file in, and return True; False if it was as new already."""
         sink = self._sink
-        self._plainly(sink.open)
         try:
+            self._plainly(sink.open)
             if not self.persist(f"downloading {self._path!r}", self._attempt, policy):
                 return False
             facts = self._facts or Facts()
             self._plainly(sink.finish, None if facts.modified is None else facts.modified.timestamp())
             size = sink.there.size
         finally:
-            with shielded():
-                self._plainly(sink.close)
+            if not self._in_memory:
+                anyway(sink.close)
         self._progress.end(size)
         return True
 

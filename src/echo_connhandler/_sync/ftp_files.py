@@ -194,12 +194,22 @@ class FtpFileCalls(FtpConnections):
         """Give a file or folder another path; most servers replace a file that is there already.
 
         Raises:
-            OutcomeUnknownError: the connection was lost, and nothing could be found out afterwards.
+            OutcomeUnknownError: the connection was lost, and nothing could be found out afterwards, or neither path is
+                there any more.
         """
         source, target = remote_path(old, "old"), remote_path(new, "new")
+        seen = False
 
         def change(session: FtpSession) -> None:
-            self._sync_asked(session, f"RNFR {session.path(source)}", source, 350)
+            nonlocal seen
+            try:
+                self._sync_asked(session, f"RNFR {session.path(source)}", source, 350)
+            except FtpNotFoundError as error:
+                if seen and session.lacks(target):  # a server may obey a command that was cut in its name
+                    text = f"rename: {source!r} was there, and now neither it nor {target!r} is: look for another name"
+                    raise OutcomeUnknownError(text) from error
+                raise
+            seen = True
             session.ask(f"RNTO {session.path(target)}")
 
         def is_done(session: FtpSession) -> bool:

@@ -7,7 +7,7 @@ import os
 import tempfile
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from .._concurrency import in_thread, shielded
+from .._concurrency import anyway, in_thread, opened
 from .._core.extras import require
 from .._core.frames import to_pandas, to_polars
 from .._core.ftp.frame_files import check_options, kind_of, read_frame, write_frame
@@ -59,13 +59,12 @@ class FtpFrameCalls(FtpMirrorCalls):
         """
         name, rate = self._checked(path)
         check_options(name, options)
-        file = in_thread(_temporary)
+        file = opened(_temporary)
         try:
             self._sync_fetch(name, ObjectSink(file), progress, "auto", rate, retry)
             return in_thread(_parsed, file, name, options)
         finally:
-            with shielded():
-                in_thread(file.close)
+            anyway(file.close)
 
     def read_to_pandas(
         self,
@@ -124,14 +123,13 @@ class FtpFrameCalls(FtpMirrorCalls):
         """
         name, rate = self._checked(path)
         kind_of(name)
-        file = in_thread(_temporary)
+        file = opened(_temporary)
         try:
             rows = in_thread(_written, frame, file, name)
             source = in_thread(object_source, file)
             self._sync_send(source, name, progress, "auto", rate, retry)
         finally:
-            with shielded():
-                in_thread(file.close)
+            anyway(file.close)
         return rows
 
 

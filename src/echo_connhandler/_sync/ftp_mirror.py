@@ -5,23 +5,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from .._concurrency import Outcome, each, in_thread
 from .._core.errors import (
     AuthenticationError,
     ConnectionFailedError,
     EchoConnError,
-    FtpNotFoundError,
-    FtpReplyError,
     HandlerClosedError,
     MirrorError,
     TransferError,
 )
 from .._core.ftp.checksums import Verify, check_verify
-from .._core.ftp.entries import Listed
 from .._core.ftp.mirror_plan import (
     MirrorResult,
     Node,
@@ -33,22 +30,16 @@ from .._core.ftp.mirror_plan import (
     undecided,
     with_times,
 )
-from .._core.ftp.paths import check_text, join, local_name, remote_path
+from .._core.ftp.paths import check_text, join, remote_path
 from .._core.retry import Resilience, for_call
-from .._drivers.folders import Tree, fold_of, leftovers_of, make_folder, remove, safe_path, scan
+from .._drivers.folders import fold_of, leftovers_of, make_folder, remove, safe_path, scan
 from .ftp_transfers import FtpTransferCalls
-
-if TYPE_CHECKING:
-    import datetime as dt
-
-    from .ftp_session import FtpSession
+from .ftp_trees import FtpTree
 
 __all__ = ("FtpMirrorCalls",)
 
-T = TypeVar("T")
 W = TypeVar("W")
 
-_DEEPEST = 100  # folders in folders; a server that shows links as folders may have no end
 _SHOWN = 5  # failures in the error's text
 # After one of these there's no use in trying the next file: each would wait for all its retries.
 _HOPELESS = (AuthenticationError, ConnectionFailedError, HandlerClosedError)
@@ -164,6 +155,7 @@ class _Mirror:
         self._selection = selection
         self._verify = verify
         self._retry = retry
+        self._tree = FtpTree(calls, remote, selection, retry)
         self._done = _Done()
 
     # What is to be done
@@ -175,7 +167,7 @@ class _Mirror:
             raise reason(f"{self._local} is not a folder that could be copied")
         if down and self._local.exists() and not self._local.is_dir():
             raise NotADirectoryError(f"{self._local} is not a folder that could be copied to")
-        there = self._look_there(down=down)
+        there = self._tree.look(down=down)
         here = in_thread(scan, self._local, self._selection.excludes)
         source, target = (there, here) if down else (here, there)
         problems = {**target.problems, **source.problems}
@@ -187,10 +179,10 @@ class _Mirror:
             problems |= _unfit_for_commands(files)
         theirs = files if down else target.nodes
         if newer_only:
-            times = self._times(undecided(files, target.nodes))
+            times = self._tree.times(undecided(files, target.nodes))
             theirs = with_times(theirs, times)
         leftovers = {name for node in files if down for name in leftovers_of(node.path)}
-        return plan_mirror(
+        plan = plan_mirror(
             theirs if down else files,
             target.nodes if down else theirs,
             newer_only=newer_only,
@@ -201,94 +193,21 @@ class _Mirror:
             problems=problems,
             left_alone=(*source.links, *source.excluded, *target.excluded),
         )
+        return replace(plan, delete=self._surely_gone(plan.delete)) if down and plan.delete else plan
 
-    def _times(self, paths: list[str]) -> dict[str, dt.datetime | None]:
-        """Ask for the times of files on the server that its listing doesn't tell."""
+    def _surely_gone(self, nodes: Sequence[Node]) -> tuple[Node, ...]:
+        """Return those that a second look at the server doesn't find either.
 
-        def work(session: FtpSession) -> dict[str, dt.datetime | None]:
-            return {path: session.modified(join(self._remote, path)) for path in paths}
-
-        return self._with_session(work) if paths else {}
-
-    def _with_session(self, work: Callable[[FtpSession], Outcome[T]]) -> T:
-        return self._calls._sync_with_session("mirror", work, policy=self._retry)  # noqa: SLF001 - a part of it
-
-    def _look_there(self, *, down: bool) -> Tree:
-        """Return what is on the server; nothing if the target isn't there yet."""
-        found = Tree()
-
-        def look(session: FtpSession) -> Listed | None:
-            return session.stat(self._remote)
-
-        top = self._with_session(look)
-        if top is None and not down:
-            return found
-        if top is not None and not top.is_dir:
-            raise NotADirectoryError(f"{self._remote!r} is not a folder on the server")
-        todo: list[tuple[str, tuple[str | None, ...]]] = [("", (top.unique if top is not None else None,))]
-        while todo:
-            folder, around = todo.pop()
-            try:
-                listed = self._one_folder(folder, found, down=down)
-            except FtpReplyError as error:
-                if not folder:
-                    raise
-                if not isinstance(error, FtpNotFoundError):  # else it vanished meanwhile
-                    found.problems[folder] = f"the folder can't be read: {error.args[0]}"
-                continue
-            for each, node in listed:
-                if node.is_dir and each.unique is not None and each.unique in around:
-                    found.links.append(node.path)  # to a folder that it is in
-                elif node.is_dir and len(around) >= _DEEPEST:
-                    found.problems[node.path] = f"it's more than {_DEEPEST} folders deep: links that lead in a circle?"
-                elif not self._take(each, node, found, down=down):
-                    continue
-                elif node.is_dir:
-                    todo.append((node.path, (*around, each.unique)))
-        return found
-
-    def _take(self, listed: Listed, node: Node, found: Tree, *, down: bool) -> bool:
-        """Take note of what a listing has; False where it can't be copied."""
-        if down:
-            try:
-                local_name(listed.name)
-            except TransferError as error:
-                found.problems[node.path] = str(error)
-                return False
-            if node.strays:
-                found.links.append(node.path)
-        found.nodes.append(node)
-        return True
-
-    def _one_folder(self, folder: str, into: Tree, *, down: bool) -> list[tuple[Listed, Node]]:
-        path = join(self._remote, folder) if folder else self._remote
-
-        def work(session: FtpSession) -> list[tuple[Listed, Node]]:
-            listed, _ = session.listing(path)
-            found = []
-            excluded.clear()
-            for each in listed:
-                place = join(folder, each.name)
-                if self._selection.excludes(place):
-                    excluded.append(place)
-                else:
-                    found.append((each, self._node(session, path, place, each, down=down)))
-            return found
-
-        excluded: list[str] = []
-        try:
-            return self._with_session(work)
-        finally:
-            into.excluded += excluded
-
-    def _node(self, session: FtpSession, folder: str, place: str, listed: Listed, *, down: bool) -> Node:
-        """Return what is listed; of a link in the source what it leads to, if that is a file."""
-        if not listed.is_link:
-            return Node(place, listed.is_dir, listed.size, listed.modified)
-        there = session.stat(join(folder, listed.name)) if down else None
-        if there is None or there.is_dir:
-            return Node(place, strays=True)
-        return Node(place, size=there.size, modified=there.modified)
+        On a plain data connection, a listing that a network ended in order at the end of a line looks whole.
+        """
+        fold = in_thread(fold_of, self._local)
+        again = self._tree.look(down=True)
+        doubtful = {fold(path) for path in (*again.problems, *again.links)}
+        there = doubtful | {fold(node.path) for node in again.nodes}
+        kept = there | {folder for path in there for folder in parents(path)}
+        return tuple(
+            node for node in nodes if fold(node.path) not in kept and doubtful.isdisjoint(parents(fold(node.path)))
+        )
 
     # Doing it
 

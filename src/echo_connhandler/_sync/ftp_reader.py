@@ -9,6 +9,7 @@ from .._concurrency import shielded
 from .._core.errors import FtpNotFoundError, TransferError
 from .._core.ftp.transfer_values import broken
 from .._core.retry import Resilience
+from .ftp_connections import limit_to
 from .ftp_downloads import Facts, facts_of
 
 if TYPE_CHECKING:
@@ -87,14 +88,16 @@ class FtpReader:
             f"reading {self._path!r}", self._begin, policy=self._policy, progress=lambda: self._got
         )
 
-    def _attempt(self) -> bytes:
+    def _attempt(self, ends: float | None) -> bytes:
         if self._held is None and self._got and self._got == self.size:
             # All came, and then the connection broke: behind the end, servers refuse to begin.
-            same = self._calls._sync_hold(self._same)  # noqa: SLF001
+            same = self._calls._sync_hold(self._same, ends)  # noqa: SLF001
+            limit_to(same.session, None)
             same.pool.release(same.session)
             self._ended = True
             return b""
-        held = self._begin()
+        held = self._begin(ends)
+        limit_to(held.session, ends)
         try:
             piece = held.value.read()
             if piece:
@@ -125,9 +128,9 @@ class FtpReader:
         except FtpNotFoundError:  # there are servers that delete what was fetched whole
             return True
 
-    def _begin(self) -> FtpHeld[FtpData]:
+    def _begin(self, ends: float | None) -> FtpHeld[FtpData]:
         if self._held is None:
-            self._held = self._calls._sync_hold(self._open)  # noqa: SLF001
+            self._held = self._calls._sync_hold(self._open, ends)  # noqa: SLF001
         return self._held
 
     def _same(self, session: FtpSession) -> None:
@@ -145,6 +148,7 @@ class FtpReader:
         held, self._held = self._held, None
         if held is None:
             return
+        limit_to(held.session, None)
         with shielded():
             try:
                 if held.session.dead:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .._concurrency import in_thread, shielded
+from .._concurrency import anyway, in_thread, opened
 from .._core.ftp.checksums import Verify, check_verify
 from .._core.ftp.paths import remote_path
 from .._core.ftp.transfer_values import Progress, ProgressCall, check_rate, source_of
@@ -154,9 +154,9 @@ class FtpTransferCalls(FtpFileCalls):
         if hasattr(local, "read"):
             if newer_only:
                 raise ValueError("newer_only compares files: it needs the path of one, not a file object")
-            source: Source = in_thread(object_source, local)
+            source: Source = opened(object_source, local)
         else:
-            source = in_thread(FileSource, local)
+            source = opened(FileSource, local)
         return self._sync_send(source, path, progress, verify, rate, retry, newer_only=newer_only)
 
     def upload_bytes(
@@ -190,8 +190,7 @@ class FtpTransferCalls(FtpFileCalls):
             )
             return upload.run(for_call(self.resilience, retry))
         finally:
-            with shielded():
-                in_thread(source.close)
+            anyway(source.close)
 
     @contextmanager
     def open_read(self, path: str | os.PathLike[str], *, retry: Resilience | int | None = None) -> Iterator[FtpReader]:

@@ -13,7 +13,7 @@ from typing import Any, ParamSpec, TypeVar, Unpack
 
 import httpx
 
-from .._concurrency import Reads, in_thread, monotonic, shielded
+from .._concurrency import Reads, anyway, in_thread, monotonic, shielded
 from .._core.content_range import Answer, Verdict, answer_of, range_headers, verdict
 from .._core.downloads import Checksum, source_of
 from .._core.errors import TransferError
@@ -146,8 +146,8 @@ class _Transfer:
     def run(self, wanted: Checksum | None, *, overwrite: bool) -> None:
         """Bring the file in, whole and verified."""
         part = self._part
-        in_thread(part.open)
         try:
+            in_thread(part.open)
             self._fetch_all()
             if wanted is not None and not in_thread(part.matches, wanted):
                 again = self._continued  # what was put together of pieces may be mixed: once more, in one piece
@@ -160,8 +160,7 @@ class _Transfer:
             size = part.there.size
             in_thread(part.finish, overwrite=overwrite)
         finally:
-            with shielded():
-                in_thread(part.close)
+            anyway(part.close)
         if self._progress is not None:
             self._progress(size, size)
 

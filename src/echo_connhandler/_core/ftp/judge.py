@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 
 from ..errors import (
+    AuthenticationError,
     ConnectionFailedError,
     EchoConnError,
     FtpNotFoundError,
@@ -38,6 +39,8 @@ def judge(error: Exception, call: str) -> Failure | None:
         # A server may answer with 450 that there's no such file: no time will bring it.
         temporary = error.code in TEMPORARY and not isinstance(error, FtpNotFoundError)
         return Failure(Kind.TEMPORARY if temporary else Kind.WRONG, _named(error, call))
+    if isinstance(error, AuthenticationError):
+        return Failure(Kind.WRONG, _named(error, call))
     if isinstance(error, UnaskedError):
         return Failure(Kind.NOT_SENT, _named(error, call))
     if isinstance(error.__cause__, ssl.SSLCertVerificationError):  # no time will make it the right one

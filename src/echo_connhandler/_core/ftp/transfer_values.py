@@ -33,6 +33,7 @@ _TOKEN_DIGITS = 20
 _NAME_BYTES = 140  # of the final name that are kept in a temporary one: file systems end at 255, some at 143
 _TEMPORARY_NAME = re.compile(rf"\..+\.[0-9a-f]{{{_TOKEN_DIGITS}}}\.part", re.DOTALL)
 _LONGEST_NAME = 143
+_MADE_UP = 1.0  # seconds of slowness that a limited transfer may make up for
 
 
 def _digest(*parts: object) -> str:
@@ -136,20 +137,19 @@ class Pace:
 
     Attributes:
         rate: bytes per second; None sets no limit.
-        began: when the transfer began, in seconds of the clock that `wait` is told.
-        done: bytes so far.
+        due: when what has passed so far should have, in seconds of the clock that `wait` is told; at first, when the
+            transfer begins.
     """
 
     rate: float | None
-    began: float
-    done: int = 0
+    due: float
 
     def wait(self, count: int, now: float) -> float:
-        """Return the seconds to wait after `count` more bytes."""
+        """Return the seconds to wait after `count` more bytes; what was lost to a pause is not made up for."""
         if self.rate is None:
             return 0.0
-        self.done += count
-        return max(0.0, self.began + self.done / self.rate - now)
+        self.due = max(self.due, now - _MADE_UP) + count / self.rate
+        return max(0.0, self.due - now)
 
     def piece(self, largest: int) -> int:
         """Return how many bytes to send at once: a tenth of a second's, so that the flow stays even."""
