@@ -129,7 +129,7 @@ class AsyncFtpConnections(AsyncCalls[AsyncFtpEngine]):
 
     async def _async_once(self, work: Callable[[AsyncFtpSession], AsyncOutcome[T]], ends: float | None) -> T:
         pool = self._async_engines.get().pool
-        session = await pool.acquire()
+        session = await pool.acquire(None if ends is None else ends - monotonic())
         try:
             limit_to(session, ends)
             return await work(session)
@@ -142,7 +142,7 @@ class AsyncFtpConnections(AsyncCalls[AsyncFtpEngine]):
     ) -> AsyncFtpHeld[T]:
         """Do the work, once, with a session that the caller keeps; it is to go back to its pool, without a limit."""
         pool = self._async_engines.get().pool
-        session = await pool.acquire()
+        session = await pool.acquire(None if ends is None else ends - monotonic())
         try:
             limit_to(session, ends)
             return AsyncFtpHeld(session, pool, await work(session))

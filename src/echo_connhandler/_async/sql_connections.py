@@ -203,7 +203,12 @@ class AsyncSqlConnections(AsyncCalls[AsyncSqlEngine]):
             finally:
                 await self._async_let_go(joined)
         pool = self._async_engines.get().pool
-        connection = await pool.acquire()
+        if remaining is None:
+            connection = await pool.acquire()
+        else:
+            began = monotonic()
+            connection = await pool.acquire(remaining)
+            remaining = max(remaining - (monotonic() - began), 0.001)
         try:
             return await self._async_limited(connection, work, remaining)
         finally:

@@ -12,7 +12,7 @@ from typing import Generic, Protocol, TypeVar
 
 import anyio
 
-from .._core.errors import ConnectionFailedError, HandlerClosedError
+from .._core.errors import ConnectionFailedError, ConnectTimeoutError, EchoConnError, HandlerClosedError
 from .limiters import AsyncLimiter
 from .local import CLOSED
 
@@ -146,13 +146,27 @@ class AsyncPool(Generic[A]):
             timeouts=self._timeouts,
         )
 
-    async def acquire(self) -> A:
+    async def acquire(self, within: float | None = None) -> A:
         """Return a connection that is this caller's until `release`.
+
+        Args:
+            within: seconds that the caller has for it, if it has no more than so many.
 
         Raises:
             ConnectionFailedError: none became free in time, or none could be made.
             HandlerClosedError: the pool was closed.
         """
+        if within is None:
+            return await self._acquire()
+        try:
+            with anyio.fail_after(within):
+                return await self._acquire()
+        except TimeoutError as error:
+            if isinstance(error, EchoConnError):
+                raise
+            raise ConnectTimeoutError("no connection within the call's deadline") from None
+
+    async def _acquire(self) -> A:
         if not self._places.acquire_now():
             await self._wait()
         try:
@@ -282,8 +296,8 @@ class Pool(Generic[S]):
             timeouts=0,
         )
 
-    def acquire(self) -> S:
-        """Return the connection.
+    def acquire(self, within: float | None = None) -> S:
+        """Return the connection. Making one has its own timeouts, as a thread can't be stopped from outside.
 
         Raises:
             ConnectionFailedError: it could not be made.

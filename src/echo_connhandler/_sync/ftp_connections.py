@@ -128,7 +128,7 @@ class FtpConnections(Calls[FtpEngine]):
 
     def _sync_once(self, work: Callable[[FtpSession], Outcome[T]], ends: float | None) -> T:
         pool = self._sync_engines.get().pool
-        session = pool.acquire()
+        session = pool.acquire(None if ends is None else ends - monotonic())
         try:
             limit_to(session, ends)
             return work(session)
@@ -139,7 +139,7 @@ class FtpConnections(Calls[FtpEngine]):
     def _sync_hold(self, work: Callable[[FtpSession], Outcome[T]], ends: float | None) -> FtpHeld[T]:
         """Do the work, once, with a session that the caller keeps; it is to go back to its pool, without a limit."""
         pool = self._sync_engines.get().pool
-        session = pool.acquire()
+        session = pool.acquire(None if ends is None else ends - monotonic())
         try:
             limit_to(session, ends)
             return FtpHeld(session, pool, work(session))

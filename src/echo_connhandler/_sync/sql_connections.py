@@ -204,7 +204,12 @@ class SqlConnections(Calls[SqlEngine]):
             finally:
                 self._sync_let_go(joined)
         pool = self._sync_engines.get().pool
-        connection = pool.acquire()
+        if remaining is None:
+            connection = pool.acquire()
+        else:
+            began = monotonic()
+            connection = pool.acquire(remaining)
+            remaining = max(remaining - (monotonic() - began), 0.001)
         try:
             return self._sync_limited(connection, work, remaining)
         finally:
