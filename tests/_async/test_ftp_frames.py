@@ -100,7 +100,7 @@ async def test_options_of_csv(service: FtpService) -> None:
         )
         assert table.to_pydict() == {"valor": [1.5, 2.5]}
         table = await handler.async_read_to_arrow(
-            service.path("x.csv"), delimiter=";", skip_rows=1, column_names=["a", "b"], encoding="latin-1"
+            service.path("x.csv"), sep=";", skip_rows=1, column_names=["a", "b"], encoding="latin-1"
         )
         assert table.to_pydict() == {"a": ["ação", "NA"], "b": ["1,5", "2,5"]}
         (service.folder / "x.parquet").write_bytes(b"")
@@ -189,8 +189,10 @@ async def test_files_that_are_not_what_their_name_says(service: FtpService, name
 
 async def test_options_are_checked_before_anything_is_sent(service: FtpService) -> None:
     async with service.make() as handler:
-        with pytest.raises(TypeError, match="has no option 'sep' here; known are .*delimiter"):
-            await handler.async_read_to_arrow("none.csv", sep=";")
+        with pytest.raises(TypeError, match="has no option 'sheet' here; known are .*delimiter"):
+            await handler.async_read_to_arrow("none.csv", sheet=1)
+        with pytest.raises(TypeError, match="sep and delimiter are the same"):
+            await handler.async_read_to_arrow("none.csv", sep=";", delimiter=";")
         with pytest.raises(TypeError, match="has no option 'delimiter' here; known are columns, filters, schema"):
             await handler.async_read_to_arrow("none.parquet", delimiter=";")
         with pytest.raises(TypeError, match="has no option 'delimiter' here; known are decimal, separator"):

@@ -569,6 +569,8 @@ async def test_arguments_are_checked(pyftpdlib: FtpService, tmp_path: Path) -> N
             await handler.async_download("/", tmp_path / "f")
         with pytest.raises(ValueError, match="names no file"):
             await handler.async_upload_bytes(b"", "a/..")
+        with pytest.raises(ValueError, match="names no file"):
+            await handler.async_upload_bytes(b"", "folder/")
         with pytest.raises(ValueError, match="verify must be one of"):
             await handler.async_download("x", tmp_path / "f", verify="crc")
         with pytest.raises(ValueError, match="rate_limit must be"):

@@ -564,6 +564,8 @@ def test_arguments_are_checked(pyftpdlib: FtpService, tmp_path: Path) -> None:
             handler.download("/", tmp_path / "f")
         with pytest.raises(ValueError, match="names no file"):
             handler.upload_bytes(b"", "a/..")
+        with pytest.raises(ValueError, match="names no file"):
+            handler.upload_bytes(b"", "folder/")
         with pytest.raises(ValueError, match="verify must be one of"):
             handler.download("x", tmp_path / "f", verify="crc")
         with pytest.raises(ValueError, match="rate_limit must be"):

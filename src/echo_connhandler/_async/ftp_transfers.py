@@ -224,7 +224,7 @@ class AsyncFtpTransferCalls(AsyncFtpFileCalls):
         check_verify(verify)
         check_rate(rate)
         name = remote_path(path)
-        if name.rpartition("/")[2] in ("", ".."):
+        if name.rpartition("/")[2] in ("", "..") or os.fspath(path).endswith("/"):
             raise ValueError(f"{os.fspath(path)!r} names no file")
         return name, self.props.rate_limit if rate is None else rate
 

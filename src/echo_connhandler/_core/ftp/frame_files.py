@@ -21,6 +21,7 @@ __all__ = ("check_options", "kind_of", "read_frame", "write_frame")
 _KINDS = {".csv": "csv", ".csv.gz": "csv.gz", ".parquet": "parquet"}
 _LEVEL = 6  # of compression: gzip's own default
 _PORTAL_OPTIONS = ("separator", "decimal")
+_ALIAS = {"sep": "delimiter"}  # pandas' name
 _PARQUET_OPTIONS = ("columns", "filters", "schema")
 _CSV_OPTIONS = {
     "ReadOptions": (
@@ -86,7 +87,7 @@ def _is_portal_csv(options: Mapping[str, Any]) -> bool:
 def _csv_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return pyarrow's objects for the options, by the name of `pyarrow.csv.read_csv`'s argument."""
     csv = _arrow("pyarrow.csv")
-    given = {**_CSV_DEFAULTS, **options}
+    given = {**_CSV_DEFAULTS, **{_ALIAS.get(name, name): value for name, value in options.items()}}
     return {
         f"{kind.removesuffix('Options').lower()}_options": getattr(csv, kind)(
             **{name: given[name] for name in names if name in given}
@@ -99,10 +100,12 @@ def check_options(path: str, options: Mapping[str, Any]) -> None:
     """Raise TypeError for options that a file of this name doesn't have, ValueError for values that they can't have."""
     known: tuple[str, ...] = _PARQUET_OPTIONS
     if kind_of(path) != "parquet":
-        known = _PORTAL_OPTIONS if _is_portal_csv(options) else sum(_CSV_OPTIONS.values(), ())
+        known = _PORTAL_OPTIONS if _is_portal_csv(options) else sum(_CSV_OPTIONS.values(), tuple(_ALIAS))
     for name in options:
         if name not in known:
             raise TypeError(f"reading {path!r} has no option {name!r} here; known are {', '.join(sorted(known))}")
+        if _ALIAS.get(name) in options:
+            raise TypeError(f"{name} and {_ALIAS[name]} are the same: give one of them")
     if kind_of(path) != "parquet" and not _is_portal_csv(options):
         _csv_options(options)
 
