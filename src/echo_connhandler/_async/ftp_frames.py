@@ -46,7 +46,8 @@ class AsyncFtpFrameCalls(AsyncFtpMirrorCalls):
             progress: see `async_download`.
             retry: see `async_download`.
             options: for CSV the fields of pyarrow's `ReadOptions`, `ParseOptions` and `ConvertOptions`, such as
-                `delimiter` (or `sep`), `encoding`, `decimal_point`, `column_types`, `include_columns`, `skip_rows`. Or instead
+                `delimiter` (or `sep`), `encoding`, `decimal_point`, `column_types`,
+                `include_columns`, `skip_rows`. Or instead
                 `separator` and `decimal`: then it's read as CSV files of Brazilian portals are, with decimals exact,
                 codes with leading zeros as text, dates as text, and UTF-8 or Latin-1 found out. For Parquet `columns`,
                 `filters` and `schema` of `pyarrow.parquet.read_table`.
