@@ -10,7 +10,20 @@ from typing import Any
 
 from pyftpdlib.authorizers import DummyAuthorizer
 from pyftpdlib.handlers import FTPHandler, TLS_FTPHandler
+from pyftpdlib.handlers.ftps.ssl import SSLConnectionMixin
 from pyftpdlib.servers import FTPServer
+
+_shut_down = SSLConnectionMixin._do_ssl_shutdown
+
+
+def shut_down(connection: Any) -> None:
+    """End TLS; where TLS itself is broken, pyftpdlib would try again for ever, with all of a processor."""
+    connection.tries = getattr(connection, "tries", 0) + 1
+    if connection.tries > 20:
+        connection._ssl_closing = False
+        connection.handle_ssl_shutdown()
+    else:
+        _shut_down(connection)
 
 
 class ImplicitHandler(TLS_FTPHandler):  # type: ignore[misc] # untyped
@@ -37,6 +50,7 @@ def make_handler(settings: dict[str, Any]) -> type[Any]:
 
 def main() -> None:
     logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
+    SSLConnectionMixin._do_ssl_shutdown = shut_down
     settings = json.loads(Path(sys.argv[1]).read_text())
     server = FTPServer(("127.0.0.1", int(sys.argv[2])), make_handler(settings))
     server.max_cons = 256
