@@ -12,21 +12,18 @@ from __future__ import annotations
 
 import asyncio
 import ftplib
-import json
 import os
 import shutil
 import ssl
-import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import psutil
+from benchmarks.rounds import compare, did_one
 
 Place = dict[str, Any]  # host, port, user, password, tls, ca, remote folder, local folder
 
@@ -156,57 +153,6 @@ ALL: dict[str, Callable[[Place], Callable[[], object]]] = {
 } | {f"mirror {number}": (lambda place, number=number: mirror(place, number)) for number in (1, 8)}  # type: ignore[misc]
 
 
-def child(name: str, place: Place) -> None:
-    """Do one thing and print its seconds and the greatest growth of memory in MB; libraries are imported before.
-
-    A call that returns a float has timed itself: what an event loop's candidate does before isn't counted.
-    """
-    work = ALL[name](place)
-    process = psutil.Process()
-    before = most = process.memory_info().rss
-    ended = threading.Event()
-
-    def watch() -> None:
-        nonlocal most
-        while not ended.wait(0.01):
-            most = max(most, process.memory_info().rss)
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    began = time.perf_counter()
-    result = work()
-    seconds = result if isinstance(result, float) else time.perf_counter() - began
-    ended.set()
-    watcher.join()
-    print(json.dumps([seconds, (most - before) / 1e6]), flush=True)
-
-
-def measured(name: str, place: Place) -> tuple[float, float]:
-    command = [sys.executable, "-m", "benchmarks.ftp", "--child", name, json.dumps(place)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
-    if done.returncode:
-        raise RuntimeError(f"{name}: {done.stderr[-2000:]}")
-    seconds, memory = json.loads(done.stdout.splitlines()[-1])
-    return seconds, memory
-
-
-def compare(title: str, names: list[str], base: list[str], rounds: int, place: Place) -> None:
-    """Print each candidate's ratio to the fastest of `base` in the same round."""
-    found: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
-    for number in range(rounds):
-        turn = number % len(names)
-        for name in names[turn:] + names[:turn]:
-            found[name].append(measured(name, place))
-    best = [min(found[name][number][0] for name in base) for number in range(rounds)]
-    print(f"\n{title}: seconds, x fastest of {', '.join(base)} (from, to), MB")
-    for name, runs in found.items():
-        ratios = [mine[0] / theirs for mine, theirs in zip(runs, best, strict=True)]
-        seconds = statistics.median([run[0] for run in runs])
-        memory = statistics.median([run[1] for run in runs])
-        spread = f"({min(ratios):.2f}, {max(ratios):.2f})"
-        print(f"{name:24} {seconds:7.2f} {statistics.median(ratios):6.2f} {spread:16} {memory:6.0f}", flush=True)
-
-
 def large(server: Any, local: Path, rounds: int, megabytes: int) -> None:
     place = place_of(server, local)
     kind = "TLS" if server.tls != "none" else "plain"
@@ -216,8 +162,8 @@ def large(server: Any, local: Path, rounds: int, megabytes: int) -> None:
         tasks = [f"{way} {name}" for name in ("ours_asyncio", "ours_trio", "by_aioftp", "by_curl")]
         if server.tls != "none":
             tasks.remove(f"{way} by_aioftp")
-        compare(f"{title}, threads", sync, sync[1:], rounds, place)
-        compare(f"{title}, tasks", tasks, tasks[2:], rounds, place)
+        compare("benchmarks.ftp", f"{title}, threads", sync, sync[1:], rounds, place)
+        compare("benchmarks.ftp", f"{title}, tasks", tasks, tasks[2:], rounds, place)
 
 
 def place_of(server: Any, local: Path) -> Place:
@@ -253,11 +199,10 @@ def main(rounds: int, megabytes: int) -> None:
                 (server.home / "many" / f"{number}.txt").write_bytes(b"x" * 1000)
             proxy.control.delay(0.0025)  # both ways: 5 ms on each reply
             title = f"mirror of {FILES} files, 5 ms on each reply"
-            compare(title, ["mirror 1", "mirror 8"], ["mirror 1"], rounds, {**place_of(server, local), **proxy.place})
+            place = {**place_of(server, local), **proxy.place}
+            compare("benchmarks.ftp", title, ["mirror 1", "mirror 8"], ["mirror 1"], rounds, place)
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--child"]:
-        child(sys.argv[2], json.loads(sys.argv[3]))
-    else:
+    if not did_one(ALL):
         main(int(sys.argv[1]) if len(sys.argv) > 1 else 5, int(sys.argv[2]) if len(sys.argv) > 2 else 256)

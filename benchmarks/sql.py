@@ -10,19 +10,14 @@ Another database is another table of candidates: functions that take its address
 from __future__ import annotations
 
 import asyncio
-import importlib
-import json
-import statistics
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
-import psutil
-
-from benchmarks.sql_mysql import WRITTEN, frame
+from benchmarks.rounds import compare, did_one
+from benchmarks.sql_mysql import WRITTEN, frame, names
 
 Address = dict[str, Any]
 QUERY = "SELECT * FROM readings"
@@ -180,56 +175,6 @@ WRITERS = (write_ours, write_ours_asyncio, write_adbc, write_pandas)
 ALL = {each.__name__: each for each in (*READERS, *TO_PANDAS, *ROWS, *WRITERS)}
 
 
-def child(name: str, address: Address) -> None:
-    """Do one thing and print its seconds and the greatest growth of memory in MB; libraries are imported before.
-
-    A call that returns a float has timed itself: what an event loop's candidate does before isn't counted.
-    """
-    for library in ("numpy", "pandas", "polars", "pyarrow.compute"):
-        importlib.import_module(library)
-    work = ALL[name](address)
-    process = psutil.Process()
-    before = most = process.memory_info().rss
-    ended = threading.Event()
-
-    def watch() -> None:
-        nonlocal most
-        while not ended.wait(0.01):
-            most = max(most, process.memory_info().rss)
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    began = time.perf_counter()
-    result = work()
-    seconds = result if isinstance(result, float) else time.perf_counter() - began
-    ended.set()
-    watcher.join()
-    print(json.dumps([seconds, (most - before) / 1e6]), flush=True)
-
-
-def measured(name: str, address: Address) -> tuple[float, float]:
-    command = [sys.executable, "-m", "benchmarks.sql", "--child", name, json.dumps(address)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=900)
-    seconds, memory = json.loads(done.stdout.splitlines()[-1])
-    return seconds, memory
-
-
-def compare(title: str, candidates: tuple[Any, ...], base: Any, rounds: int, address: Address) -> None:
-    names = [each.__name__ for each in candidates]
-    found: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
-    for number in range(rounds):
-        turn = number % len(names)
-        for name in names[turn:] + names[:turn]:
-            found[name].append(measured(name, address))
-    print(f"\n{title}: seconds, x {base.__name__} (from, to), MB")
-    for name, runs in found.items():
-        ratios = [mine[0] / theirs[0] for mine, theirs in zip(runs, found[base.__name__], strict=True)]
-        seconds = statistics.median([run[0] for run in runs])
-        memory = statistics.median([run[1] for run in runs])
-        spread = f"({min(ratios):.2f}, {max(ratios):.2f})"
-        print(f"{name:24} {seconds:7.2f} {statistics.median(ratios):6.2f} {spread:16} {memory:6.0f}", flush=True)
-
-
 def main(rounds: int, rows: int) -> None:
     from tests.servers.postgres import PostgresServer
 
@@ -239,14 +184,20 @@ def main(rounds: int, rows: int) -> None:
         with handler(address) as opened:
             opened.write_frame(frame(rows), "readings", mode="create")
             opened.execute("VACUUM ANALYZE readings")
-        compare(f"{rows} rows to Arrow", READERS, read_connectorx, rounds, address)
-        compare(f"{rows} rows to pandas", TO_PANDAS, read_pandas, max(rounds // 2, 1), address)
-        compare(f"{rows} rows as Python's rows", ROWS, read_psycopg, max(rounds // 2, 1), address)
-        compare(f"{WRITTEN} rows written", WRITERS, write_pandas, rounds, address)
+        few = max(rounds // 2, 1)
+        compare("benchmarks.sql", f"{rows} rows to Arrow", names(READERS), ["read_connectorx"], rounds, address)
+        compare("benchmarks.sql", f"{rows} rows to pandas", names(TO_PANDAS), ["read_pandas"], few, address)
+        compare(
+            "benchmarks.sql",
+            f"{rows} rows as Python's rows",
+            names(ROWS),
+            ["read_psycopg"],
+            max(rounds // 2, 1),
+            address,
+        )
+        compare("benchmarks.sql", f"{WRITTEN} rows written", names(WRITERS), ["write_pandas"], rounds, address)
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--child"]:
-        child(sys.argv[2], json.loads(sys.argv[3]))
-    else:
+    if not did_one(ALL, ("numpy", "pandas", "polars", "pyarrow.compute")):
         main(int(sys.argv[1]) if len(sys.argv) > 1 else 5, int(sys.argv[2]) if len(sys.argv) > 2 else 1_000_000)

@@ -8,20 +8,15 @@ growth of memory during a call. Run: `python -m benchmarks.sql_mysql [rounds] [r
 from __future__ import annotations
 
 import asyncio
-import importlib
-import json
-import statistics
-import subprocess
 import sys
-import threading
-import time
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
 import numpy as np
-import psutil
 import pyarrow as pa
+
+from benchmarks.rounds import compare, did_one
 
 QUERY = "SELECT * FROM readings"
 WRITTEN = 200_000
@@ -143,51 +138,8 @@ WRITERS = (write_ours, write_inserts, write_pandas)
 ALL = {each.__name__: each for each in (*READERS, *TO_PANDAS, *WRITERS)}
 
 
-def child(name: str, address: dict[str, Any]) -> None:
-    """Do one thing and print its seconds and the greatest growth of memory in MB; libraries are imported before."""
-    for library in ("numpy", "pandas", "polars", "pyarrow.compute"):
-        importlib.import_module(library)
-    work = ALL[name](address)
-    process = psutil.Process()
-    before = most = process.memory_info().rss
-    ended = threading.Event()
-
-    def watch() -> None:
-        nonlocal most
-        while not ended.wait(0.01):
-            most = max(most, process.memory_info().rss)
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    began = time.perf_counter()
-    result = work()
-    seconds = time.perf_counter() - began
-    ended.set()
-    watcher.join()
-    del result
-    print(json.dumps([seconds, (most - before) / 1e6]), flush=True)
-
-
-def measured(name: str, address: dict[str, Any]) -> tuple[float, float]:
-    command = [sys.executable, "-m", "benchmarks.sql_mysql", "--child", name, json.dumps(address)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600)
-    seconds, memory = json.loads(done.stdout.splitlines()[-1])
-    return seconds, memory
-
-
-def compare(title: str, names: list[str], base: str, rounds: int, address: dict[str, Any]) -> None:
-    found: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
-    for number in range(rounds):
-        turn = number % len(names)
-        for name in names[turn:] + names[:turn]:
-            found[name].append(measured(name, address))
-    print(f"\n{title}: seconds, x {base} (from, to), MB")
-    for name, runs in found.items():
-        ratios = [mine[0] / theirs[0] for mine, theirs in zip(runs, found[base], strict=True)]
-        seconds = statistics.median([run[0] for run in runs])
-        memory = statistics.median([run[1] for run in runs])
-        spread = f"({min(ratios):.2f}, {max(ratios):.2f})"
-        print(f"{name:20} {seconds:7.2f} {statistics.median(ratios):6.2f} {spread:16} {memory:6.0f}", flush=True)
+def names(candidates: tuple[Any, ...]) -> list[str]:
+    return [each.__name__ for each in candidates]
 
 
 def main(rounds: int, rows: int) -> None:
@@ -199,13 +151,11 @@ def main(rounds: int, rows: int) -> None:
         address = {name: getattr(made, name) for name in ("host", "port", "user", "password", "database")}
         with handler(address) as opened:
             opened.write_frame(frame(rows), "readings", mode="create")
-        compare(f"{rows} rows to Arrow", [each.__name__ for each in READERS], "read_connectorx", rounds, address)
-        compare(f"{rows} rows to pandas", [each.__name__ for each in TO_PANDAS], "read_pandas", rounds, address)
-        compare(f"{WRITTEN} rows written", [each.__name__ for each in WRITERS], "write_pandas", rounds, address)
+        compare("benchmarks.sql_mysql", f"{rows} rows to Arrow", names(READERS), ["read_connectorx"], rounds, address)
+        compare("benchmarks.sql_mysql", f"{rows} rows to pandas", names(TO_PANDAS), ["read_pandas"], rounds, address)
+        compare("benchmarks.sql_mysql", f"{WRITTEN} rows written", names(WRITERS), ["write_pandas"], rounds, address)
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--child"]:
-        child(sys.argv[2], json.loads(sys.argv[3]))
-    else:
+    if not did_one(ALL, ("numpy", "pandas", "polars", "pyarrow.compute")):
         main(int(sys.argv[1]) if len(sys.argv) > 1 else 5, int(sys.argv[2]) if len(sys.argv) > 2 else 1_000_000)
