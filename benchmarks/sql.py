@@ -187,14 +187,7 @@ def main(rounds: int, rows: int) -> None:
         few = max(rounds // 2, 1)
         compare("benchmarks.sql", f"{rows} rows to Arrow", names(READERS), ["read_connectorx"], rounds, address)
         compare("benchmarks.sql", f"{rows} rows to pandas", names(TO_PANDAS), ["read_pandas"], few, address)
-        compare(
-            "benchmarks.sql",
-            f"{rows} rows as Python's rows",
-            names(ROWS),
-            ["read_psycopg"],
-            max(rounds // 2, 1),
-            address,
-        )
+        compare("benchmarks.sql", f"{rows} rows as Python's rows", names(ROWS), ["read_psycopg"], few, address)
         compare("benchmarks.sql", f"{WRITTEN} rows written", names(WRITERS), ["write_pandas"], rounds, address)
 
 
