@@ -12,7 +12,8 @@ from .ftp_talks import CHUNK, Control, Need, Talk, reach, receive, send
 
 __all__ = ("Data", "Listener", "listening", "opening")
 
-_PIECE = 1 << 18  # bytes of data received at once
+# Bytes of data received at once. Larger ones are new memory each time, whose pages the system has to clear.
+_PIECE = 1 << 17
 _TLS_PIECE = 1 << 18  # the same with TLS, whose records have 16 KiB each
 
 
