@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -147,10 +148,10 @@ def mirror(place: Place, concurrency: int) -> Callable[[], object]:
 FILES = 300
 SYNC = ("ours", "by_ftplib", "by_curl")
 ALL: dict[str, Callable[[Place], Callable[[], object]]] = {
-    f"{'up' if up else 'down'} {each.__name__}": (lambda place, each=each, up=up: each(place, up=up))  # type: ignore[misc]
+    f"{'up' if up else 'down'} {each.__name__}": partial(each, up=up)
     for each in (ours, ours_asyncio, ours_trio, by_ftplib, by_aioftp, by_curl)
     for up in (False, True)
-} | {f"mirror {number}": (lambda place, number=number: mirror(place, number)) for number in (1, 8)}  # type: ignore[misc]
+} | {f"mirror {number}": partial(mirror, concurrency=number) for number in (1, 8)}
 
 
 def large(server: Any, local: Path, rounds: int, megabytes: int) -> None:

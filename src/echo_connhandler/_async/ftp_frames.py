@@ -134,8 +134,8 @@ class AsyncFtpFrameCalls(AsyncFtpMirrorCalls):
 
 
 def _temporary() -> BinaryIO:
-    file: Any = tempfile.TemporaryFile()  # noqa: SIM115 - closed by those who asked for it
-    return file  # type: ignore[no-any-return]
+    file: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 - closed by those who asked for it
+    return file
 
 
 def _parsed(file: BinaryIO, name: str, options: dict[str, Any]) -> pa.Table:

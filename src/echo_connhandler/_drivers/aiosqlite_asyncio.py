@@ -40,7 +40,7 @@ async def connect(settings: SqlSettings) -> ThreadedConnection:
     async def hop(job: Callable[[], T], /) -> T:
         # aiosqlite has no public call that runs a function in its thread. One hop for a statement and its rows
         # is twice as fast as execute and fetchall, and what it runs is written once.
-        result: T = await connection._execute(job)  # type: ignore[no-untyped-call]  # noqa: SLF001
+        result: T = await connection._execute(job)  # type: ignore[no-untyped-call]  # noqa: SLF001 - as said
         return result
 
     def abandon() -> None:

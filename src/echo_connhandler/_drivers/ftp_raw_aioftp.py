@@ -30,12 +30,12 @@ class OurClient(aioftp.Client):
         self._ours = connection
         self._control = control
         self.server_host, self.server_port = props.address
-        self._stream: Any = StreamIO(None, _Writer(self._put, control.kill))  # type: ignore[arg-type]
+        self._stream: Any = StreamIO(None, _Writer(self._put, control.kill))  # type: ignore[arg-type] # what is used of them
 
     async def _put(self, data: bytes) -> None:
         await self._ours.send(data.decode(self.encoding, "surrogateescape").removesuffix("\r\n"))
 
-    async def connect(self, host: str, port: int = 21) -> list[str]:  # type: ignore[override]
+    async def connect(self, host: str, port: int = 21) -> list[str]:  # type: ignore[override] # never returns
         """Refuse to connect elsewhere."""
         raise ValueError("this client is connected: handler.async_reconnect() makes a new connection")
 
@@ -58,7 +58,7 @@ class OurClient(aioftp.Client):
         data = await self._ours.open_data(port)
         return _Reader(data), _Writer(data.write, data.drop)
 
-    async def get_passive_connection(self, *args: Any, **options: Any) -> tuple[_Reader, _Writer]:  # type: ignore[override]
+    async def get_passive_connection(self, *args: Any, **options: Any) -> tuple[_Reader, _Writer]:  # type: ignore[override] # as said
         """Return what the library uses in place of asyncio's streams."""
         pair: Any = await super().get_passive_connection(*args, **options)
         reader, writer = pair

@@ -109,7 +109,7 @@ class _OnOurs:
         return data.detach()
 
 
-class PlainClient(_OnOurs, ftplib.FTP):  # type: ignore[misc]
+class PlainClient(_OnOurs, ftplib.FTP):  # type: ignore[misc] # narrower types than ftplib's
     """A client without TLS."""
 
     def __init__(self, connection: FtplibConnection, control: Control) -> None:
@@ -117,7 +117,7 @@ class PlainClient(_OnOurs, ftplib.FTP):  # type: ignore[misc]
         self._take(connection, control)
 
 
-class TlsClient(_OnOurs, ftplib.FTP_TLS):  # type: ignore[misc]
+class TlsClient(_OnOurs, ftplib.FTP_TLS):  # type: ignore[misc] # narrower types than ftplib's
     """A client with TLS."""
 
     def __init__(self, connection: FtplibConnection, control: Control) -> None:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
-from aiomysql.connection import Connection as AioConnection  # type: ignore[import-untyped]
+from aiomysql.connection import Connection as AioConnection  # type: ignore[import-untyped] # it ships no types
 from anyio import to_thread
 from pymysql.constants import CLIENT
 
@@ -88,7 +88,7 @@ async def _log_in(props: SqlConnProperties) -> _Connection:
     return raw
 
 
-class _Connection(AioConnection):  # type: ignore[misc]
+class _Connection(AioConnection):  # type: ignore[misc] # untyped
     """aiomysql's connection, with TLS insisted on where it is required, and no password sent in the clear."""
 
     tls_required = False
@@ -149,7 +149,7 @@ class AioMySqlConnection:
         if not self._dead and self.stream is None and not self.turn.locked():
             # Said unasked, it can only be that the server ended the session. The loop may not have seen it yet.
             reader, transport = self._reader, self._writer.transport
-            ended = reader._buffer or reader.at_eof() or reader.exception()  # type: ignore[attr-defined]  # noqa: SLF001
+            ended = reader._buffer or reader.at_eof() or reader.exception()  # type: ignore[attr-defined]  # noqa: SLF001 - no public name
             self._dead = bool(ended) or transport.is_closing() or hung_up(transport.get_extra_info("socket").fileno())
         return self._dead
 

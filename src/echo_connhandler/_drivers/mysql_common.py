@@ -223,7 +223,7 @@ class Deadlines:
 _Base: Any = pymysql.connections.Connection  # whose types tell nothing of what is needed here
 
 
-class Connection(_Base):  # type: ignore[misc]
+class Connection(_Base):  # type: ignore[misc] # untyped, as said
     """pymysql's connection, with an end to the time that a login takes, and no password sent in the clear."""
 
     deadline = math.inf

@@ -95,7 +95,7 @@ class _Introspected(NamedTuple):
     name: str = ""
 
 
-class Connection(asyncpg.Connection):  # type: ignore[misc]
+class Connection(asyncpg.Connection):  # type: ignore[misc] # untyped
     """asyncpg's connection, except that types it doesn't know by heart come as the server's text.
 
     Its own way can't decode composites that hold such text, nor does its public `set_type_codec` take arrays.

@@ -85,7 +85,7 @@ class PsycopgSession:
         timeout = self._clock.start()
         self._running = True
         try:
-            return self.raw.wait(steps, TICK, timeout)  # type: ignore[arg-type]
+            return self.raw.wait(steps, TICK, timeout)  # type: ignore[arg-type] # its enums are ints
         except errors._WaitTimeout as error:  # noqa: SLF001 - it has no other name
             self._stop(steps)
             raise TimeoutExceededError(f"the statement was stopped {self._clock.over()}") from error
@@ -104,7 +104,7 @@ class PsycopgSession:
         """Stop the statement at the server, or give the connection up."""
         try:
             self.raw.cancel_safe(timeout=CANCEL_GRACE)
-            self.raw.wait(steps, TICK, CANCEL_GRACE)  # type: ignore[arg-type]
+            self.raw.wait(steps, TICK, CANCEL_GRACE)  # type: ignore[arg-type] # its enums are ints
         except errors.QueryCanceled:
             return
         except (psycopg.Error, OSError):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -86,6 +87,10 @@ def _declared(connection: _Connection, sql: str) -> list[str]:
         return []  # what is wrong with the query, if anything, is told when it runs
 
 
+def _taken(values: Iterator[Any], width: int) -> tuple[Any, ...]:
+    return tuple(islice(values, width))
+
+
 def insert_rows(connection: _Connection, target: Target, batch: pa.RecordBatch) -> int:
     """Insert a record batch, several rows in one statement, and return the number of its rows."""
     at_once = max(1, _VALUES_AT_ONCE // len(target.columns))
@@ -94,6 +99,6 @@ def insert_rows(connection: _Connection, target: Target, batch: pa.RecordBatch) 
         if rows.num_rows:
             values = chain.from_iterable(to_sqlite_rows(rows))
             width = several * len(target.columns)
-            tuples = iter(lambda values=values, width=width: tuple(islice(values, width)), ())  # type: ignore[misc]
+            tuples = iter(partial(_taken, values, width), ())
             connection.run_many(SQLITE.insert_sql(target, several), tuples, adapted=True)
     return batch.num_rows

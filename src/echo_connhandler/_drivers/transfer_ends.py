@@ -389,7 +389,7 @@ class BytesSource:
     def digest(self, algorithm: str) -> str:
         """Return the digest of all of it."""
         computed = new_digest(algorithm)
-        computed.update(self._data)  # type: ignore[arg-type]
+        computed.update(self._data)
         return computed.hexdigest()
 
     def check(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import socket
 import ssl
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 import httpx
@@ -14,6 +15,8 @@ from .sockets import readable
 from .wire_sockets import CHUNK, no_delay
 
 __all__ = ("TrioTlsWire", "TrioWire", "connect_trio")
+
+_Wait = Callable[[socket.socket], Awaitable[None]]
 
 
 async def connect_trio(
@@ -108,22 +111,22 @@ class TrioWire:
         """Wait until something can be sent or read."""
         async with trio.open_nursery() as nursery:
 
-            async def one(wait: object) -> None:
-                await wait(sock)  # type: ignore[operator]
+            async def one(wait: _Wait) -> None:
+                await wait(sock)
                 nursery.cancel_scope.cancel()
 
             nursery.start_soon(one, trio.lowlevel.wait_readable)
             nursery.start_soon(one, trio.lowlevel.wait_writable)
 
     async def _wait(
-        self, timeout: float | None, late: type[httpx.TimeoutException], broken: type[httpx.NetworkError], wait: object
+        self, timeout: float | None, late: type[httpx.TimeoutException], broken: type[httpx.NetworkError], wait: _Wait
     ) -> None:
         try:
             if timeout is None:
-                await wait(self._sock)  # type: ignore[operator]
+                await wait(self._sock)
                 return
             with trio.CancelScope(deadline=trio.current_time() + timeout) as scope:
-                await wait(self._sock)  # type: ignore[operator]
+                await wait(self._sock)
         except (OSError, trio.ClosedResourceError) as error:
             raise broken(str(error)) from error
         if scope.cancelled_caught:

@@ -34,7 +34,7 @@ _HASH_ANSWER = re.compile(r"(\S+) (\d+)-(\d+) ([0-9A-Fa-f]+)(?: .*)?", re.DOTALL
 class Digest(Protocol):
     """What hashlib's objects offer."""
 
-    def update(self, data: bytes, /) -> None: ...
+    def update(self, data: bytes | memoryview, /) -> None: ...
 
     def hexdigest(self) -> str: ...
 
@@ -60,7 +60,7 @@ class _Crc32:
     def __init__(self) -> None:
         self._value = 0
 
-    def update(self, data: bytes, /) -> None:
+    def update(self, data: bytes | memoryview, /) -> None:
         self._value = zlib.crc32(data, self._value)
 
     def hexdigest(self) -> str:

@@ -28,24 +28,27 @@ def sqlite_field_type(declared: str) -> DataType | None:
     affinity hold (sqlite.org/datatype3.html, 3.1).
     """
     pa = require("pyarrow", extra="arrow", purpose="reading frames")
+    found: DataType | None
     words = declared.strip().upper()
     decimal = _DECIMAL.fullmatch(words)
     if decimal:
         precision, scale = int(decimal[1]), int(decimal[2])
         if 1 <= precision <= 76:
-            return (pa.decimal128 if precision <= 38 else pa.decimal256)(precision, scale)  # type: ignore[no-any-return]
-        return pa.string()  # type: ignore[no-any-return]
+            found = (pa.decimal128 if precision <= 38 else pa.decimal256)(precision, scale)
+        else:
+            found = pa.string()
+        return found
     found = _named_type(pa, " ".join(_ARGUMENTS.sub(" ", words).split()))
     if found is not None:
-        return found  # type: ignore[no-any-return]
-    for parts, kind in (
+        return found
+    for parts, found in (
         (("INT",), pa.int64()),
         (("CHAR", "CLOB", "TEXT"), pa.string()),
         (("BLOB",), pa.binary()),
         (("REAL", "FLOA", "DOUB"), pa.float64()),
     ):
         if any(part in words for part in parts):
-            return kind  # type: ignore[no-any-return]
+            return found
     return None
 
 
